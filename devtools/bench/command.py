@@ -121,7 +121,7 @@ def _throughput(report: Report, result: throughput.Result) -> None:
         f"Target: none lost, duplicated or stuck, each in the expected end state with one email, {clean}."
     )
     rows = [("orders per second", f"{result.per_second:.1f}"), *((state, str(count)) for state, count in sorted(result.ends.items()))]
-    report.table("Throughput", note, ("", "orders"), [*rows, *((name, str(count)) for name, count in faults.items())])
+    report.table("Throughput", note, ("", "orders"), rows)
 
 
 def _ms(seconds: float) -> str:

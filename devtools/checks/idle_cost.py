@@ -17,7 +17,7 @@ from devtools.cli import UsageError, UserError
 from devtools.target import ROOT
 
 RECORDED = {"dev": "default", "prod": "prod"}
-# In dollars: the document has one sum of the items below; `make idle-cost` lists each.
+# Dollars: the document has one sum of the items below; `make idle-cost` lists each.
 SMALL = 0.5
 _NOTE = """The cost of a stack without orders in a month of 730 hours, computed from the template with the parameters of samconfig.toml
 (`make idle-cost`, `make idle-cost ENV=prod`). List prices without free tiers, which apply per account, except an account's first three

@@ -23,6 +23,8 @@ from devtools.checks.cost_growth import Figures, Recorded
 from devtools.target import ROOT
 
 DELIVERED = "placed to delivered"
+# Dollars: the document has one sum of the items below.
+SMALL = 0.5
 
 type Rows = list[tuple[str, ...]]
 
@@ -32,19 +34,15 @@ _NOTES = {
         "list prices ([prices.toml](../devtools/prices.toml)). Archive, analytics and emails are not included in an order's cost. "
         "`make check` fails where a figure is more than 5 % above the last release and [costs.toml](../devtools/costs.toml) states no "
         "reason ([decision 51](decisions/0051-state-why-costs-grow.md)). `make cost` also prints the calls "
-        "and the items of the parts that are not included."
+        "and the items that are not included."
     ),
     "items": (
         "Per order, and in $ per million orders. Until it is confirmed, an order uses API, saga and publisher; until delivery also "
         "invoice, points, one parcel, capture, ledger and order view. An order is counted alone, so nothing is batched and its customer "
-        "is not in the authorizer's cache. An invocation takes 20 ms, the saga 0.3 s; a hundredth of the orders is traced. A queued "
-        "message counts three SQS requests. Idle costs (stream shards, polls of empty queues, schedules) and customers' own reads are "
-        "not included."
+        "is not in the authorizer's cache. An invocation takes 20 ms, the saga 0.3 s; a hundredth of the orders is traced. Idle "
+        "costs (stream shards, polls of empty queues, schedules) and customers' own reads are not included."
     ),
-    "contexts": (
-        "In $ per million orders. The first row is from placed to confirmed; a context's row has its functions, its events including "
-        "publishing, and the messages that trigger it."
-    ),
+    "contexts": ("In $ per million orders. A context's row has its functions, its published events, and the messages that trigger it."),
 }
 
 
@@ -107,11 +105,17 @@ def _itemized(counted: Counted) -> tuple[tuple[str, ...], Rows]:
     confirmed = {item.what: item for item in bill.bill(counted.usage[CONFIRMED])}
     delivered = bill.bill(counted.total_usage())
     rows: Rows = []
+    small = [item for item in delivered if item.dollars < SMALL]
     for item in delivered:
+        if item in small:
+            continue
         first = _amounts(confirmed[item.what]) if item.what in confirmed else ("", "")
         rows.append((item.what, *first, *_amounts(item)))
-    totals = (f"{sum(item.dollars for item in items):.2f}" for items in (confirmed.values(), delivered))
-    return ("item", "to confirmed", "$", "to delivered", "$"), [*rows, ("total", *(text for dollars in totals for text in ("", dollars)))]
+    others = {item.what for item in small}
+    for name, chosen in ((f"{len(small)} others", others), ("total", {item.what for item in delivered})):
+        sums = (sum(item.dollars for item in items if item.what in chosen) for items in (confirmed.values(), delivered))
+        rows.append((name, *(text for dollars in sums for text in ("", f"{dollars:.2f}"))))
+    return ("item", "to confirmed", "$", "to delivered", "$"), rows
 
 
 def _amounts(item: bill.Item) -> tuple[str, str]:

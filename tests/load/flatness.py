@@ -175,7 +175,6 @@ def table(measured: Measured) -> tuple[tuple[str, ...], Rows]:
         "write units",
         "scheduled, $ per million minutes",
         "MB",
-        "orders per second",
     )
     rows = [
         (
@@ -185,7 +184,6 @@ def table(measured: Measured) -> tuple[tuple[str, ...], Rows]:
             f"{one.used.usage['DynamoDB write units'] / one.orders:.2f}",
             f"{one.scheduled_dollars:.0f}",
             f"{one.megabytes:.0f}",
-            f"{one.orders / one.seconds:,.0f}",
         )
         for one in measured.segments
     ]
@@ -195,11 +193,11 @@ def table(measured: Measured) -> tuple[tuple[str, ...], Rows]:
 def many_products(measured: Measured, products: int) -> str:
     """Return the section of docs/performance.md about many products."""
     columns, rows = table(measured)
-    columns = (*columns[:4], "write units per product")
-    rows = [(*some[:4], f"{one.units_per_product:.2f}") for some, one in zip(rows, measured.segments, strict=True)]
+    columns = (columns[0], *columns[2:4], "write units per product")
+    rows = [(some[0], *some[2:4], f"{one.units_per_product:.2f}") for some, one in zip(rows, measured.segments, strict=True)]
     reached = "missed" if growing(measured, products) or measured.differences else "reached"
     note = (
-        f"The same with {products:,} products, each order with one line for the next product (`make load PRODUCTS={products}`): "
+        f"The same with {products:,} products, each order with one line for the next product: "
         f"{measured.products:,} were sold, about 1,200 a minute, and the largest analytics item has {measured.largest / 1000:.1f} KB. "
         f"Target: at most {MAX_WRITE_UNITS:.0f} write units per product sold in a minute, analytics equal to the orders by product, and "
         f"a cost per order as flat as above, {reached}."

@@ -200,6 +200,4 @@ def part(found: Found) -> str:
         ("DynamoDB read units", f"{found.used.usage['DynamoDB read units'] * share:,.0f}"),
         ("$ without CPU time of functions", f"{dollars:.2f}"),
     ]
-    compared = ", ".join(f"{number:,} of `{table}`" for table, number in found.rows.items())
-    table = page.table(("", f"per {PER_ORDERS:,} orders"), rows)
-    return f"## Rebuild from the order log\n\n{note}\n\n{table}\n\nCompared rows: {compared}.\n"
+    return f"## Rebuild from the order log\n\n{note}\n\n{page.table(('', f'per {PER_ORDERS:,} orders'), rows)}"
