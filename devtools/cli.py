@@ -35,7 +35,7 @@ def explain(error: BaseException) -> str | None:
         case ClientError():
             return " ".join(str(error).split())
         case NoCredentialsError() | NoRegionError():
-            return f"{error} set AWS_PROFILE, or AWS_REGION and credentials"
+            return f"{error} set AWS_PROFILE, or AWS_DEFAULT_REGION and credentials"
         case HTTPClientError() | BotoCoreError() | HTTPException() | ConnectionError() | TimeoutError():
             return STOPPED.format(" ".join(str(error).split()) or type(error).__name__)
         case _:

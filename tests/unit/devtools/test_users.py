@@ -1,13 +1,16 @@
 """`make user` and `make smoke` refuse actions that would harm real users, and reach stacks on AWS by their outputs."""
 
 import string
+from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from devtools import target as targets
 from devtools.cli import UsageError, UserError
 from devtools.commands import parsed
+from devtools.local import issuer
 from devtools.target import AWS, Target
 from devtools.trial import smoke, user, users
 
@@ -47,6 +50,49 @@ def test_a_malformed_address_is_refused() -> None:
 def test_the_local_issuer_signs_no_token_for_aws() -> None:
     with pytest.raises(UserError, match="stack shop has no user pool: its parameter JwtIssuer names the issuer"):
         users.local_token(on_aws(), "ann@example.com")
+
+
+class Cognito:
+    """A user pool whose tokens have a subject of its own for each address."""
+
+    def __init__(self) -> None:
+        self.users, self.groups = set[str](), list[tuple[str, str]]()
+
+    def admin_create_user(self, *, Username: str, **_: Any) -> None:  # noqa: N803 - botocore's names
+        self.users.add(Username)
+
+    def admin_add_user_to_group(self, *, Username: str, GroupName: str, **_: Any) -> None:  # noqa: N803
+        self.groups.append((Username, GroupName))
+
+    def admin_set_user_password(self, **_: Any) -> None:
+        return
+
+    def admin_initiate_auth(self, *, AuthParameters: dict[str, str], **_: Any) -> dict[str, Any]:  # noqa: N803
+        email = AuthParameters["USERNAME"]
+        token = jwt.encode({"sub": f"subject of {email}", "email": email}, "a key of thirty-two bytes or more")
+        return {"AuthenticationResult": {"IdToken": token}}
+
+
+@pytest.mark.parametrize(("name", "email"), [("ann", "success+ann@simulator.amazonses.com"), ("ann@example.com", "ann@example.com")])
+def test_customer_is_the_subject_of_the_user_pools_token(name: str, email: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cognito = Cognito()
+    monkeypatch.setattr(Target, "client", lambda *_: cognito)
+    target = on_aws(UserPoolId="pool", UserPoolClientId="app", ApiStage="dev")
+
+    user = users.sign_in(target, name, ("reviewers",))
+
+    assert (user.customer, user.email) == (f"subject of {email}", email)
+    assert (cognito.users, cognito.groups) == ({email}, [(email, "reviewers")])
+
+
+def test_local_customer_is_named_by_the_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    key = issuer.signing_key(tmp_path / "issuer.pem")
+    monkeypatch.setattr(issuer, "signing_key", lambda: key)
+    local = Target("embedded", "http://127.0.0.1:4570", managed=False)
+    local.__dict__["resources"] = OUTPUTS | {"ApiStage": "local"}
+    user = users.sign_in(local, "ann", ("staff",))
+    assert (user.customer, user.email) == ("ann", "ann@example.com")
+    assert jwt.decode(user.token, options={"verify_signature": False})["groups"] == ["staff"]
 
 
 def test_passwords_satisfy_the_user_pool() -> None:
