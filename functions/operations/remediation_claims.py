@@ -31,7 +31,7 @@ class Claims:
 
     def take_change(self, alarm: Alarm, execution: str, now: datetime) -> bool:
         """Claim the alarm's state change; return false if another execution has it."""
-        return self._take(f"alarm {alarm.name} {dynamodb.timestamp(alarm.changed_at)}", execution, now, free_before=_NEVER)
+        return self._take(f"alarm {alarm.name} {alarm.state} {dynamodb.timestamp(alarm.changed_at)}", execution, now, free_before=_NEVER)
 
     def take_target(self, action: Action, execution: str, now: datetime) -> bool:
         """Claim the action's target; return false if another execution claimed it less than COOL_DOWN ago."""

@@ -16,7 +16,7 @@ from devtools.ops import audit_proof, catalog
 from devtools.ops.flags import FlagStore
 from devtools.products import PRODUCTS
 from devtools.target import Target
-from devtools.trial import marked
+from devtools.trial import marked, users
 from tests.integration.capabilities import missing
 from tests.integration.deployed_stack import DeployedStack
 from tests.support import contracts
@@ -74,6 +74,8 @@ def _prepared(target: Target) -> Target:
     if target.backend != targets.AWS:
         return bootstrap.bring_up(target)
     marked.require(target)
+    # Without a user pool, every test would fail for the lack of tokens.
+    users.sign_in(target, "integration-tests")
     catalog.write(target, PRODUCTS)
     return target
 

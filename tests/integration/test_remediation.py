@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +17,7 @@ from tests.support import contracts
 pytestmark = pytest.mark.needs("flags", "archive", "alarm states")
 
 MAIL_ALARM = "order-pipeline-mail-dead-letters"
+TRACK_ALARM = "order-pipeline-shipping-track-age"
 LEDGER_ALARM = "order-pipeline-ledger-difference"
 THROTTLED = {
     name: {"DataType": "String", "StringValue": value}
@@ -128,6 +129,46 @@ def test_recent_change_of_flags_is_rolled_back(stack: DeployedStack, alarm: Any,
 
     assert event["data"]["action"] == "roll_back_flags"
     assert flag_store.served().document == before.document
+
+
+@pytest.fixture
+def slow_consumer(stack: DeployedStack) -> Iterator[Callable[[], int]]:
+    """Let a reading wait for a consumer of four, and return its present concurrency; afterwards the consumer works again."""
+    functions, url = stack.target.client("lambda"), stack.target.resources["ShippingTrackQueue"]
+    [mapping] = functions.list_event_source_mappings(FunctionName=stack.target.resources["ShippingTrack"])["EventSourceMappings"]
+
+    def switch(state: str) -> None:
+        scaling = {"MaximumConcurrency": 4}
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=state == "Enabled", ScalingConfig=scaling)
+        eventually(lambda: read()["State"] == state, within=stack.patience, what=f"the consumer is {state.lower()}")
+
+    def read() -> dict[str, Any]:
+        return functions.get_event_source_mapping(UUID=mapping["UUID"])
+
+    switch("Disabled")
+    stack.target.client("sqs").send_message(QueueUrl=url, MessageBody="{}")
+    yield lambda: read()["ScalingConfig"]["MaximumConcurrency"]
+    stack.target.client("sqs").purge_queue(QueueUrl=url)
+    switch("Enabled")
+
+
+def test_raised_concurrency_is_set_back_when_the_alarm_is_ok(
+    stack: DeployedStack, bridge: Bridge, alarm: Any, slow_consumer: Callable[[], int]
+) -> None:
+    assert archived(stack, alarm(TRACK_ALARM)["execution"])["data"]["action"] == "raise_concurrency"
+    assert slow_consumer() == 8
+
+    bridge.set_state(TRACK_ALARM, "OK", "test")
+    [execution] = eventually(bridge.forward, within=stack.patience, what="the alarm that is over is forwarded")
+
+    assert archived(stack, ended(stack, execution)["execution"])["data"] | {"alarm": {}} == {
+        "alarm": {},
+        "action": "restore_concurrency",
+        "target": "shipping-track",
+        "before": {"maximum_concurrency": 8},
+        "after": {"maximum_concurrency": 4},
+    }
+    assert slow_consumer() == 4
 
 
 def test_flag_switches_remediation_off(stack: DeployedStack, alarm: Any, flag_store: FlagStore) -> None:
