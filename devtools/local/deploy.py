@@ -62,12 +62,12 @@ def parameters(target: Target) -> dict[str, str]:
 class Deployed:
     """The deployed state of a target: the hash of the stack's sources and of each part's.
 
-    `beside` names the parts that were updated since CloudFormation deployed last, which therefore does not know their code.
+    `drifted` names the parts that were updated since CloudFormation deployed last, which does not know their code.
     """
 
     stack: str = ""
     parts: dict[str, str] = field(default_factory=dict[str, str])
-    beside: list[str] = field(default_factory=list[str])
+    drifted: list[str] = field(default_factory=list[str])
 
 
 def ensure(target: Target) -> bool:
@@ -87,15 +87,15 @@ def ensure(target: Target) -> bool:
         _store(target, replace(present, stack=""))
         _deploy_stack(target, chosen, f"{sources} {sorted(wanted.parts.items())}")
         # CloudFormation leaves a part alone that is as it deployed it last.
-        _update_code(target, [all_parts[name] for name in present.beside if name in all_parts])
+        _update_code(target, [all_parts[name] for name in present.drifted if name in all_parts])
         _store(target, wanted)
         return True
     changed = [name for name, sources in wanted.parts.items() if present.parts.get(name) != sources]
     if changed:
-        beside = sorted({*present.beside, *changed})
-        _store(target, replace(present, beside=beside))
+        drifted = sorted({*present.drifted, *changed})
+        _store(target, replace(present, drifted=drifted))
         _update_code(target, [all_parts[name] for name in changed])
-        _store(target, replace(wanted, beside=beside))
+        _store(target, replace(wanted, drifted=drifted))
     return bool(changed)
 
 
