@@ -1,6 +1,7 @@
 """The makefiles that `sam build` runs, in a repository whose path has a space."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -51,3 +52,10 @@ def test_wheels_without_an_architecture_are_refused(clone: Path, tmp_path: Path,
     refused = build(clone, makefile, name, tmp_path / "over there")
     assert refused.returncode
     assert "the template lacks WorkingDirectory" in refused.stderr
+
+
+@pytest.mark.parametrize("lock", ["layer", "identity", "payments"])
+def test_packages_of_the_runtime_are_not_shipped(lock: str) -> None:
+    locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements" / f"{lock}.txt").read_text(), re.MULTILINE))
+    assert locked
+    assert not locked & {"boto3", "botocore", "s3transfer", "python-dateutil", "urllib3", "six", "jmespath"}
