@@ -1,4 +1,4 @@
-"""Check an account before a deployment, and the stack after it: obstacles and their remedies.
+"""Check an account before a deployment, and the stack after it: conditions that would stop it, with remedies.
 
 The checks read only. The emulator answers the same calls, so locally the same code runs; its unknown calls have unknown results.
 """
