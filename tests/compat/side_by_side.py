@@ -1,8 +1,8 @@
-"""Orders that two releases work on: state, saga input, events and idempotency records of each are the other's as well.
+"""Orders that two releases process with the same state, saga input, events and idempotency records.
 
-`handover` runs an order's path so that one release makes the first invocations and the other the rest, for every place in between: the
-stored state of a release is then read by the next one, and by the one before if the next is rolled back. `mixed` routes each invocation by
-chance, as an alias does. `repeated` sends requests and events again to the other release.
+`_handover` runs an order's path with one release for the first invocations and the other for the rest, at every possible invocation: the
+next release then reads the state that a release stored, or after a rollback the earlier one does. `_mixed` routes each invocation at
+random, as an alias does. `_repeated` and `_consumed` send requests and events again to the other release.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from tests.faults.simulation import Functions, Handler, Simulation
 if TYPE_CHECKING:
     import pytest
 
-# The documents that PATHS' rules are parsed from; each release parses them itself.
+# The documents of the fraud rules in PATHS; each release parses them itself.
 RULES = {id(LENIENT): '{"weights": {"new_customer": 0}}', id(REFUSING): '{"hold_score": 5, "refuse_score": 10}'}
 MIXED_RUNS = 5
 _TIMES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)?|\b1[78]\d{8}(?:\.?\d{3,6})?\b")
 
-# Whether the release before gets the n-th invocation of a run.
+# Whether the earlier release gets the n-th invocation of a run.
 type Route = Callable[[int], bool]
 
 
 @dataclass
 class SideBySide:
-    """A release before and the present one on the same services."""
+    """An earlier release and the present one on the same services."""
 
     before: Version
     patch: pytest.MonkeyPatch
@@ -46,7 +46,7 @@ class SideBySide:
     stage: Stage = field(init=False)
 
     def __post_init__(self) -> None:
-        """Take waits out of both releases."""
+        """Make both releases treat active orders as stuck and reservations as expired at once."""
         self.stage = Stage(self.patch)
         # Events carry the header of a sampled trace.
         self.patch.setenv("_X_AMZN_TRACE_ID", "Root=1-581cf771-a006649127e371903a2de979;Parent=70de5b6f19ff9a0a;Sampled=1")
@@ -63,23 +63,23 @@ class SideBySide:
         return self.found
 
     def _handover(self, path: Path) -> list[dict[str, Any]]:
-        """Hand over at every invocation, both ways; return the events of the path."""
+        """Switch the release at every invocation, in both directions; return the events of the path."""
         counted = self._run(path, "present release alone", lambda _: False)
         for cut in range(1, len(counted.invoked)):
-            self._run(path, f"taken over after {cut} invocations", lambda number, cut=cut: number < cut)
-            self._run(path, f"taken back after {cut} invocations", lambda number, cut=cut: number >= cut)
+            self._run(path, f"earlier release for {cut} invocations", lambda number, cut=cut: number < cut)
+            self._run(path, f"present release for {cut} invocations", lambda number, cut=cut: number >= cut)
         return [json.loads(record["Data"]) for record in counted.aws.kinesis.records]
 
     def _mixed(self, path: Path) -> None:
         for seed in range(MIXED_RUNS):
             random = Random(seed)
-            self._run(path, f"each invocation by chance, seed {seed}", lambda _, random=random: random.random() < 0.5)
+            self._run(path, f"random release for each invocation, seed {seed}", lambda _, random=random: random.random() < 0.5)
 
     def _repeated(self, path: Path) -> None:
-        """Send the request again to the other release: the order and its log stay, and another request is refused."""
+        """Send the request again to the other release: order and log are unchanged, and another request is refused."""
         for of_before in (True, False):
             simulation = self._run(
-                path, f"placed by the {'release before' if of_before else 'present release'}", lambda _, one=of_before: one
+                path, f"placed by the {'earlier release' if of_before else 'present release'}", lambda _, one=of_before: one
             )
             logged = len(simulation.aws.dynamodb.items("OrderLog"))
             simulation.functions = self._functions(lambda _, one=of_before: not one)
@@ -92,7 +92,7 @@ class SideBySide:
                 self.found.append(f"{path.name}: a repeated request gets {again['statusCode']}, another with its key {other['statusCode']}")
 
     def _consumed(self, path: Path, events: list[dict[str, Any]]) -> None:
-        """Deliver the path's events to a consumer of one release and then to the other's, to which they are duplicates."""
+        """Deliver the path's events to a consumer of one release and again to that of the other, for which they are duplicates."""
         present = {name: handler for name, handler in self._present_consumers().items() if name in self.before.handlers}
         for name, (_, types) in comparison.consumers().items():
             if name not in present or not any(event["type"] in types for event in events):
@@ -109,7 +109,7 @@ class SideBySide:
         return {name: importlib.import_module(module).handler for name, (module, _) in comparison.consumers().items()}
 
     def _run(self, path: Path, what: str, route: Route) -> Simulation:
-        """Run the path; invocations go to the release before where the route says so."""
+        """Run the path; `route` selects the release of each invocation."""
         simulation = self.stage.simulation(path)
         self._prepare(simulation, path)
         simulation.functions = self._functions(route)
@@ -137,7 +137,7 @@ class SideBySide:
         return Functions({name: routed(name, handler) for name, handler in self.stage.functions.handlers.items()})
 
     def _prepare(self, simulation: Simulation, path: Path) -> None:
-        """Give the release before what `Stage.simulation` gives the present one."""
+        """Configure the earlier release as `Stage.simulation` configures the present one."""
         catalogue = self._get("orders.handlers.place_order", "CATALOGUE")
         self._set("orders.handlers.place_order", "CATALOGUE", type(catalogue)("Catalogue", simulation.aws.dynamodb.client, 60))
         flags = self._get("fraud.domain.fraud_rules", "FraudFlags")
@@ -148,7 +148,7 @@ class SideBySide:
         try:
             return getattr(self.before.modules[module], name)
         except (KeyError, AttributeError):
-            raise UserError(f"the release before has no {module}.{name}; compare with a later one") from None
+            raise UserError(f"the earlier release has no {module}.{name}; compare with a later one") from None
 
     def _set(self, module: str, name: str, value: Any) -> None:
         self._get(module, name)

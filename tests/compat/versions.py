@@ -1,4 +1,4 @@
-"""Loads the functions of another release beside the present ones, in the same process and on the same services in memory."""
+"""Loads the functions of another release into the process of the present ones, on the same in-memory services."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def load(code: Path) -> Version:
                 for variable, value in properties.get("Environment", {}).get("Variables", {}).items():
                     os.environ.setdefault(variable, _value(value, defaults) or variable.lower())
                 handler = importlib.import_module(properties["Handler"].removesuffix(".handler")).handler
-                found.handlers[name] = _among_its_own(handler, found)
+                found.handlers[name] = _with_own_modules(handler, found)
         except (ImportError, AttributeError) as error:
-            raise UserError(f"the functions of the release before cannot be imported: {error}") from error
+            raise UserError(f"the functions of the earlier release cannot be imported: {error}") from error
     return found
 
 
 def _value(value: Any, defaults: Mapping[str, Any]) -> str:
-    """Return the value of an environment variable that the present functions do not have, if the template says it."""
+    """Return the template's value of an environment variable that only the other release has, or "" if it is computed."""
     match value:
         case str() | int():
             return str(value)
@@ -61,8 +61,8 @@ def _value(value: Any, defaults: Mapping[str, Any]) -> str:
             return ""
 
 
-def _among_its_own(handler: Any, version: Version) -> Any:
-    """Return the handler such that modules that it imports when it is called are those of its release."""
+def _with_own_modules(handler: Any, version: Version) -> Any:
+    """Return the handler, which also imports modules of its own release during an invocation."""
 
     @functools.wraps(handler)
     def invoke(event: Any, context: Any) -> Any:
@@ -74,17 +74,17 @@ def _among_its_own(handler: Any, version: Version) -> Any:
 
 @contextmanager
 def _importing(code: Path, modules: dict[str, ModuleType]) -> Iterator[None]:
-    """Have functions and layer from below `code` imported within the context; `modules` are those that are, and gets the new ones."""
+    """Import functions and layer from below `code` within the context; `modules` are its modules, and gets the new ones."""
     packages = _packages(code)
     paths = [str(code / "functions"), str(code / "layers" / "powertools")]
-    present = _taken(packages)
+    present = _remove_modules(packages)
     sys.modules.update(modules)
     sys.path[:0] = paths
     try:
         yield
     finally:
         del sys.path[: len(paths)]
-        modules.update(_taken(packages))
+        modules.update(_remove_modules(packages))
         sys.modules.update(present)
 
 
@@ -93,6 +93,6 @@ def _packages(code: Path) -> frozenset[str]:
     return frozenset({path.parent.name for path in (code / "functions").glob("*/__init__.py")} | {"orderflow"})
 
 
-def _taken(packages: frozenset[str]) -> dict[str, ModuleType]:
-    """Remove the modules of these packages from those that are imported, and return them."""
+def _remove_modules(packages: frozenset[str]) -> dict[str, ModuleType]:
+    """Remove the modules of these packages from `sys.modules`, and return them."""
     return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in packages}

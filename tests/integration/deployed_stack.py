@@ -200,15 +200,15 @@ class DeployedStack:
         available, reserved = (sum(int(item[part]["N"]) for item in items) for part in ("available", "reserved"))
         return available, reserved
 
-    def shard_stock(self, sku: str, pieces: Sequence[int]) -> None:
+    def shard_stock(self, sku: str, units: Sequence[int]) -> None:
         """Shard a product's stock, with these units in each shard."""
-        for number, available in enumerate(pieces):
+        for number, available in enumerate(units):
             row: dict[str, Any] = {
                 "sku": {"S": f"{sku}#{number}" if number else sku},
                 "available": {"N": str(available)},
                 "reserved": {"N": "0"},
             }
-            self.dynamodb.put_item(TableName=self.table("Stock"), Item=row if number else row | {"shelves": {"N": str(len(pieces))}})
+            self.dynamodb.put_item(TableName=self.table("Stock"), Item=row if number else row | {"shelves": {"N": str(len(units))}})
 
     def charges(self, order_id: str) -> list[Authorized]:
         """The payment provider's authorizations for an order, under any key."""
@@ -235,7 +235,7 @@ class DeployedStack:
         return self.sent(order_id)
 
     def sent(self, order_id: str) -> list[dict[str, Any]]:
-        """Return the emails about an order that are sent so far; without an inbox, the events whose emails are recorded as sent."""
+        """Return the emails sent about an order; without an inbox, the events whose emails are recorded as sent."""
         if self.lacks("inbox"):
             return [{"event_id": event_id} for event_id in sorted(sent_emails.recorded(self.target, _event_ids(order_id)))]
         return [mail for mail in emails(self.target) if order_id in mail["Subject"]]
@@ -248,7 +248,7 @@ class DeployedStack:
             return Counter(event_id.partition(":")[0] for event_id in sent)
         return Counter(word for mail in emails(self.target) for word in mail["Subject"].split() if word in wanted)
 
-    # Queues and functions, as an operator sees them.
+    # Actions of operators.
 
     def queue_depth(self, output: str) -> int:
         """Return the number of a queue's messages, visible or in flight."""
@@ -287,7 +287,7 @@ class DeployedStack:
         return [message["Body"] for message in (messages if isinstance(messages, list) else [messages])]
 
     def _received(self, url: str) -> list[str]:
-        """Return the bodies of a queue's messages, from as many receives as find new ones."""
+        """Return the bodies of a queue's messages; receive until no new one is found."""
         sqs, found = self.target.client("sqs"), dict[str, str]()
         while True:
             answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0, WaitTimeSeconds=1)

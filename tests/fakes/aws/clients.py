@@ -1,7 +1,7 @@
-"""The AWS clients of the code under test: lent by each test, never real ones.
+"""Replaces the AWS clients of the code under test.
 
-Functions create their clients once, at import. Here each client is a stand-in, and each test lends the
-client behind it. A call without a lent client fails, so unit tests cannot use a network.
+Functions create their clients once, at import. In tests each client is a stand-in that forwards calls to the client that the test
+lends. A call without a lent client fails, so unit tests cannot use a network.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ class StandIn:
     """Forwards each call to the client that is lent for the service at that time."""
 
     def __init__(self, service: str) -> None:
-        """Stand in for the client of one service."""
         self._service = service
 
     def __getattr__(self, name: str) -> Any:
-        """Return the lent client's attribute."""
+        """Return the attribute of the lent client."""
         if self._service not in _lent:
             message = f"{self._service}.{name} was used, but the test lent no client; use the fixture `aws`"
             raise NoClient(message)
@@ -41,11 +40,11 @@ def stand_in(service: str) -> StandIn:
 
 
 def install() -> None:
-    """Replace the clients of all modules that are imported from now on by stand-ins."""
+    """Give all modules that are imported later stand-ins instead of clients."""
     setattr(orderflow.aws.clients, "client", stand_in)  # noqa: B010 - its type has overloads that a stand-in lacks
 
 
 def lend(**clients: object) -> None:
-    """Put these clients, and no others, behind the stand-ins."""
+    """Make the stand-ins forward to these clients only, by service."""
     _lent.clear()
     _lent.update(clients)

@@ -1,4 +1,4 @@
-"""The services that automatic remediation reads and changes, in memory. Parameters are checked against botocore's models."""
+"""In-memory versions of the services that automatic remediation reads and changes; botocore's models validate the parameters."""
 
 from __future__ import annotations
 
@@ -42,7 +42,6 @@ class FakeFlagDeployments(_Service):
     service = "appconfig"
 
     def __init__(self) -> None:
-        """Start without a deployment."""
         super().__init__()
         self.versions: list[bytes] = []
         self.deployments: list[dict[str, Any]] = []
@@ -132,7 +131,7 @@ class FakeFunctions(_Service):
 
 
 class FakeLogs(_Service):
-    """CloudWatch Logs: `lines` are pairs of a function's name and a line. A pattern's words all have to occur."""
+    """CloudWatch Logs: `lines` are pairs of a function's name and a line. A line matches if it has all words of the pattern."""
 
     service = "logs"
 
@@ -143,7 +142,7 @@ class FakeLogs(_Service):
         self.groups_exist = True
 
     class exceptions:  # noqa: N801 - botocore's name
-        """The errors that are named."""
+        """The errors that callers catch by name."""
 
         class ResourceNotFoundException(Exception):
             """There is no such group."""
@@ -169,7 +168,6 @@ class FakeReleases(_Service):
     service = "codedeploy"
 
     def __init__(self) -> None:
-        """Start without a release."""
         super().__init__()
         self.running: list[str] = []
         self.stopped: list[str] = []

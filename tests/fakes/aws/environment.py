@@ -34,7 +34,7 @@ class Aws:
     appconfigdata: FakeAppConfig = field(default_factory=FakeAppConfig)
 
     def lend(self, **others: object) -> None:
-        """Put these services, and others by name, behind the functions' clients."""
+        """Make the functions use these services, and others by name."""
         clients.lend(
             dynamodb=self.dynamodb,
             events=self.events,

@@ -66,7 +66,7 @@ def test_modules_of_the_earlier_release_are_loaded_separately(code: Path) -> Non
     [
         ("functions/notifications/handlers/send_emails.py", '("mail",', '("email",', "NotificationsMail repeats an effect"),
         ("functions/orders/domain/pricing.py", '"ord_"', '"order_"', "confirmed"),
-        ("functions/inventory/handlers/reserve_stock.py", '{"outcome": ', '{"result": ', "confirmed, taken over after"),
+        ("functions/inventory/handlers/reserve_stock.py", '{"outcome": ', '{"result": ', "confirmed, earlier release for"),
     ],
     ids=["idempotency key", "order id", "step result"],
 )
@@ -77,5 +77,5 @@ def test_incompatible_release_is_found(code: Path, monkeypatch: pytest.MonkeyPat
 
 def test_release_that_cannot_be_imported_is_refused(code: Path) -> None:
     (code / "functions/orders/handlers/place_order.py").write_text("import nowhere\n")
-    with pytest.raises(UserError, match="the functions of the release before cannot be imported: No module named 'nowhere'"):
+    with pytest.raises(UserError, match="the functions of the earlier release cannot be imported: No module named 'nowhere'"):
         versions.load(code)

@@ -146,7 +146,7 @@ class TestCloseReview:
 
         assert answers == [{"batchItemFailures": []}] * 2
 
-    def test_crash_before_resuming_is_made_up_by_the_retry(self, run: Run, aws: Any, context: Any) -> None:
+    def test_retry_resumes_the_execution_after_a_crash(self, run: Run, aws: Any, context: Any) -> None:
         hold()
         run(open_review)
         run(store_task_token)
