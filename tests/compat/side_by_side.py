@@ -48,7 +48,7 @@ class SideBySide:
     def __post_init__(self) -> None:
         """Make both releases treat active orders as stuck and reservations as expired at once."""
         self.stage = Stage(self.patch)
-        # Events carry the header of a sampled trace.
+        # Events have the header of a sampled trace.
         self.patch.setenv("_X_AMZN_TRACE_ID", "Root=1-581cf771-a006649127e371903a2de979;Parent=70de5b6f19ff9a0a;Sampled=1")
         self._set("operations.handlers.recover_orders", "STUCK_AFTER", timedelta(days=-1))
         self._set("inventory.handlers.expire_reservations", "RESERVATION_TIME", timedelta(days=-1))

@@ -314,7 +314,7 @@ def _denies_other_queues(stack: Stack, statement: Statement) -> bool:
 
 def _condition(statement: Statement) -> dict[str, Any] | None:
     if "events:PutEvents" in statement.actions:
-        # One call carries entries of several sources: the key has several values.
+        # One call has entries of several sources, so the key has several values.
         return {"ForAllValues:StringEquals": {"events:source": SOURCES[statement.owner]}} if statement.owner in SOURCES else None
     if any(action.endswith("EventSourceMapping") for action in statement.actions):
         return OWN_FUNCTIONS

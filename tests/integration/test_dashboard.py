@@ -113,7 +113,7 @@ def test_page_shows_new_orders(stack: DeployedStack, browser: Browser, url: str)
         expect(page.locator("#outcomes .ytick text", has_text="confirmed")).to_be_visible()
 
 
-def test_dead_letter_is_shown_as_alert_until_removed(stack: DeployedStack, browser: Browser, url: str) -> None:
+def test_dead_letter_is_an_alert_until_it_is_removed(stack: DeployedStack, browser: Browser, url: str) -> None:
     sqs, queue = stack.target.client("sqs"), stack.target.resources["OrderViewDeadLetters"]
     with open_page(browser, url) as loaded:
         page = loaded.page

@@ -40,7 +40,7 @@ def test_malformed_message_fails_alone() -> None:
     assert failed == {"batchItemFailures": [{"itemIdentifier": "message-2"}, {"itemIdentifier": "message-3"}]}
 
 
-def test_log_lines_carry_the_ids_of_the_event(logged: Callable[[], list[dict[str, Any]]]) -> None:
+def test_log_lines_have_the_ids_of_the_event(logged: Callable[[], list[dict[str, Any]]]) -> None:
     process_orders({"Records": [message(1, delivered("ord_1"))]}, lambda _: logger.info("worked"))
 
     (line,) = logged()

@@ -44,14 +44,14 @@ def appended(aws: Aws) -> events.Event:
 
 
 class TestHeader:
-    def test_event_of_a_sampled_request_carries_its_header(self, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_event_of_a_sampled_request_has_its_header(self, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
         sampled(monkeypatch)
         event = appended(aws)
         assert event.trace == HEADER
         assert events.decode(events.encode(event)).trace == HEADER
 
     @pytest.mark.parametrize("header", ["", HEADER.replace("Sampled=1", "Sampled=0"), "Sampled=1"])
-    def test_event_outside_a_sampled_trace_carries_none(self, aws: Aws, monkeypatch: pytest.MonkeyPatch, header: str) -> None:
+    def test_event_outside_a_sampled_trace_has_no_header(self, aws: Aws, monkeypatch: pytest.MonkeyPatch, header: str) -> None:
         sampled(monkeypatch, header)
         assert b"trace" not in events.encode(appended(aws))
 

@@ -28,7 +28,7 @@ def planned(storage: Storage, kind: str, given: Parameters) -> Write:
 
 
 def batch_write_item(storage: Storage, given: Parameters, unprocessed: int) -> Parameters:
-    """Carry out the PutRequests of BatchWriteItem, but leave the last `unprocessed` of each table."""
+    """Apply the PutRequests of BatchWriteItem, but leave the last `unprocessed` of each table."""
     only(given, "RequestItems")
     if sum(map(len, given["RequestItems"].values())) > BATCH_WRITES:
         raise ExpressionError("Too many items requested for the BatchWriteItem call")
