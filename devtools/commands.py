@@ -61,13 +61,14 @@ _COMMANDS = (
         "carrier",
         LOCAL,
         "devtools.local.carrier",
-        "Act as the carrier of an order: dispatch, deliver, lose, return",
+        "Act as the carrier of an order: dispatch, deliver, lose, return, readings",
         (
             Option("ORDER", "the order's id", required=True, example="ord_… DO=dispatch"),
             Option("DO", "the event", "dispatch", choices=("dispatch", "deliver", "lose", "return", "readings")),
             Option("LINES", "lines to dispatch, as SKU=1,OTHER=2; by default all remaining ones"),
             Option("PARCEL", "the parcel that is delivered, lost or measured; by default all of the order"),
             Option("RETURN", "the return that arrives at the warehouse, as ret_…"),
+            Option("TEMPERATURE", "degrees Celsius of the readings, as 12.5: four within 90 minutes; without it, four of a refrigerator"),
             Option("AT", "when it happened, as 2026-11-23T09:00:00Z; by default now", "", timestamp),
             *ANYWHERE,
         ),
@@ -117,11 +118,14 @@ _COMMANDS = (
         "devtools.ops.catalog",
         "Validate the products of a CSV file and put them into the catalogue",
         (
-            Option("FILE", "CSV: sku,name,unit_price,currency,stock, optional category,active", required=True, example="products.csv"),
+            Option("FILE", "CSV: sku,name,unit_price,currency,stock, optional columns as below", required=True, example="products.csv"),
             *ANYWHERE,
         ),
         daily=True,
-        details="Prices are in minor units. Stock is set where a product has none, and never overwritten.",
+        details=(
+            "Prices are in minor units. Stock is set where a product has none, and never overwritten. Optional: category, active, and "
+            "lowest_temperature with highest_temperature, the tenths of a degree Celsius that a product endures in transit."
+        ),
     ),
     Command(
         "doctor",

@@ -8,7 +8,7 @@ PLENTY = 100_000
 
 @dataclass(frozen=True)
 class Product:
-    """A product of the catalogue: price in minor units, initial stock."""
+    """A product of the catalogue: price in minor units, initial stock, and the tenths of a degree Celsius that it endures, if limited."""
 
     sku: str
     name: str
@@ -17,17 +17,24 @@ class Product:
     currency: str = "EUR"
     active: bool = True
     category: str = "kitchen"
+    temperatures: tuple[int, int] | None = None
 
     def catalogue_row(self) -> dict[str, Any]:
         """Return the product's item of the table Catalogue."""
         category = {"category": {"S": self.category}} if self.category else {}
-        return category | {
-            "sku": {"S": self.sku},
-            "name": {"S": self.name},
-            "unit_price": {"N": str(self.unit_price)},
-            "currency": {"S": self.currency},
-            "active": {"BOOL": self.active},
-        }
+        lowest, highest = self.temperatures or (0, 0)
+        endures = {"temperature_range": {"M": {"lowest": {"N": str(lowest)}, "highest": {"N": str(highest)}}}} if self.temperatures else {}
+        return (
+            category
+            | endures
+            | {
+                "sku": {"S": self.sku},
+                "name": {"S": self.name},
+                "unit_price": {"N": str(self.unit_price)},
+                "currency": {"S": self.currency},
+                "active": {"BOOL": self.active},
+            }
+        )
 
     def stock_row(self, available: int | None = None) -> dict[str, Any]:
         """Return the product's item of the table Stock; by default with the units that it starts with."""
@@ -47,6 +54,7 @@ PRODUCTS = (
     Product("BEANS-HOUSE", "House blend, 1 kg", 2150, category="pantry"),
     Product("BEANS-DECAF", "Decaf, 500 g", 1290, category="pantry"),
     Product("TEA-GREEN", "Green tea, 200 g", 990, category="pantry"),
+    Product("CHEESE-BRIE", "Brie, 250 g", 690, category="pantry", temperatures=(20, 80)),
     Product("JAR-GLASS", "Glass jar, 1 l", 790),
     Product("TOWEL-LINEN", "Linen kitchen towel", 1450, category="textiles"),
     Product("BOARD-OAK", "Oak cutting board", 3450),

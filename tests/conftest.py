@@ -35,6 +35,7 @@ ENVIRONMENT = {
     "SAGA_ARN": "arn:aws:states:us-east-1:000000000000:stateMachine:fulfilment",
     "PUBLISH_DEAD_LETTERS_URL": "https://sqs.invalid/publish-dead-letters",
     "OPERATIONS_QUEUE_URL": "https://sqs.invalid/operations",
+    "OPERATORS_TOPIC": "arn:aws:sns:us-east-1:000000000000:alarms",
     "NOTIFICATIONS_TOPIC": "arn:aws:sns:us-east-1:000000000000:notifications",
     "REVIEW_ARN": "arn:aws:states:us-east-1:000000000000:stateMachine:review",
     "MAIL_FROM": "orders@example.com",

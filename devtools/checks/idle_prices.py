@@ -31,6 +31,7 @@ RUN_READ_UNITS = {
     "OperationsReconcile": 1.0,
     "OperationsRecover": 8.0,  # every fifteenth run; the others read half of it
     "PaymentsReconcile": 2.0,
+    "ShippingCheck": 0.5,
 }
 
 DASHBOARDS = "dashboards beyond three"

@@ -1,4 +1,4 @@
-"""Act as the carrier of an order: dispatch, deliver or lose parcels, receive a return, send sensor readings.
+"""Act as the carrier of an order: dispatch, deliver or lose parcels, receive a return, send tracking readings.
 
 Every webhook event is signed with the stack's secret and posted to its webhook, see docs/webhooks.md.
 """
@@ -84,11 +84,11 @@ class Carrier:
         """Report a return as received."""
         return self.post_event(order_id, "returned", return_id=return_id)
 
-    def send_readings(self, order_id: str, parcel_id: str, temperatures: Sequence[int]) -> None:
-        """Report a parcel's position and temperature in tenths of a degree Celsius, an event for each temperature, a second apart."""
-        start = datetime.now(UTC) - timedelta(seconds=len(temperatures))
-        for number, temperature in enumerate(temperatures):
-            at = (start + timedelta(seconds=number)).isoformat()
+    def send_readings(self, order_id: str, parcel_id: str, temperatures: Sequence[int], apart: timedelta = timedelta(seconds=1)) -> None:
+        """Report a parcel's position and temperature in tenths of a degree Celsius, an event for each temperature, the last one now."""
+        end = datetime.fromisoformat(self.at) if self.at else datetime.now(UTC)
+        for number, temperature in enumerate(temperatures, 1):
+            at = (end - apart * (len(temperatures) - number)).isoformat()
             self.post_event(order_id, "in_transit", parcel_id=parcel_id, position=LEEDS, temperature=temperature, at=at)
 
     def post_event(self, order_id: str, kind: str, **more: Any) -> Answer:
@@ -126,6 +126,19 @@ def lines_of(text: str) -> list[tuple[str, int]]:
     return [(sku.strip(), int(quantity)) for sku, _, quantity in parts]
 
 
+def readings_of(text: str) -> tuple[list[int], timedelta]:
+    """Return the readings for a temperature in degrees: four within 90 minutes, so that goods with a narrower range spoil.
+
+    Without a temperature they are four of a refrigerator, a second apart. Raises UsageError for a malformed temperature.
+    """
+    if not text:
+        return [41, 38, 44, 40], timedelta(seconds=1)
+    try:
+        return [round(float(text) * 10)] * 4, timedelta(minutes=30)
+    except (ValueError, OverflowError):
+        raise UsageError(f"TEMPERATURE must be degrees Celsius such as 12.5, not {text!r}") from None
+
+
 def apply(carrier: Carrier, arguments: Namespace) -> str:
     """Perform the option's action; return a line about it. Raises UserError without a dispatched parcel, UsageError without a return."""
     order_id, what = arguments.order, arguments.do
@@ -133,7 +146,7 @@ def apply(carrier: Carrier, arguments: Namespace) -> str:
     each: dict[str, Callable[[str], object]] = {
         "deliver": lambda parcel: carrier.deliver(order_id, parcel),
         "lose": lambda parcel: carrier.lose(order_id, parcel),
-        "readings": lambda parcel: carrier.send_readings(order_id, parcel, [41, 38, 44, 40]),
+        "readings": lambda parcel: carrier.send_readings(order_id, parcel, *readings_of(arguments.temperature)),
     }
     if what == "dispatch":
         return f"{carrier.dispatch(order_id, lines_of(arguments.lines))} dispatched"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from typing import get_args
 
 from devtools.target import ROOT
 from orderflow.domain import metrics
 from orderflow.domain.metrics import Metric
+from orderflow.domain.order_state import ParcelCause
 
 CONTEXTS_THAT_APPEND = ("orders", "inventory", "fraud", "payments", "shipping", "reviews", "invoices")
 CONSUMERS = ("inventory", "payments", "shipping", "reviews", "invoices", "loyalty", "analytics", "notifications", "ledger", "orders")
@@ -68,6 +70,12 @@ CATALOGUE = (
         "Age of each held order, every quarter of an hour: the sample count is their number, percentiles are their ages.",
     ),
     Described(metrics.STOCK_OUTS, "the order log, at the append", "Orders that could not be reserved."),
+    Described(
+        metrics.PARCEL_ALERTS,
+        "the order log, at the append",
+        "Alerts on the conditions of parcels by cause.",
+        (len(get_args(ParcelCause)),),
+    ),
     Described(metrics.CAPTURED_AMOUNT, "the order log, at the append", "Captured minor units by currency.", (2,)),
     Described(
         metrics.REFUNDED_AMOUNT, "the order log, at the append", "Refunded minor units by currency; the sample count counts refunds.", (2,)

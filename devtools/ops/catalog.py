@@ -24,7 +24,7 @@ from orderflow.domain.money import charge_step
 from orders.domain import pricing
 
 REQUIRED = ("sku", "name", "unit_price", "currency", "stock")
-OPTIONAL = ("category", "active")
+OPTIONAL = ("category", "active", "lowest_temperature", "highest_temperature")
 BOOLEANS = {"": True, "true": True, "false": False}
 MAX_STOCK = 1_000_000_000
 
@@ -101,12 +101,25 @@ def product_of(row: dict[str, str]) -> Product:
         "unit_price": {"amount": price, "currency": currency},
         "active": BOOLEANS[active],
         "category": row.get("category", "").strip() or None,
+        "temperature_range": _temperature_range(row),
     }
     try:
         sold = convert(document, pricing.Product)
     except ValidationError as error:
         raise RowError(str(error)) from None
-    return Product(sold.sku, sold.name, price, stock, currency, sold.active, sold.category or "")
+    endures = (sold.temperature_range.lowest, sold.temperature_range.highest) if sold.temperature_range else None
+    return Product(sold.sku, sold.name, price, stock, currency, sold.active, sold.category or "", endures)
+
+
+def _temperature_range(row: dict[str, str]) -> dict[str, int] | None:
+    """Return the range of a row's temperatures, or None without any."""
+    found = {name: row.get(f"{name}_temperature", "").strip() for name in ("lowest", "highest")}
+    if not any(found.values()):
+        return None
+    for name, text in found.items():
+        if not re.fullmatch(r"-?[0-9]{1,4}", text):
+            raise RowError(f"{name}_temperature must be a whole number of tenths of a degree Celsius, as 80 for 8 °C, not {text!r}")
+    return {name: int(text) for name, text in found.items()}
 
 
 def _name(text: str) -> str:

@@ -31,6 +31,8 @@ LABELS = {
     "ShipmentDispatched": ("dispatched", "cyan"),
     "ShipmentDelivered": ("delivered", "green"),
     "ShipmentLost": ("lost", "red"),
+    "ParcelConditionAlerted": ("alerted", "red"),
+    "ParcelConditionResolved": ("alert resolved", "green"),
     "PaymentCaptured": ("captured", "green"),
     "PaymentRefunded": ("refunded", "yellow"),
     "PaymentRefundFailed": ("refund failed", "red"),

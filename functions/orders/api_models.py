@@ -113,19 +113,21 @@ class CancelOrderRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CreateReturnRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of `POST /orders/{order_id}/returns`."""
+    """The body of `POST /orders/{order_id}/returns`; goods that spoiled in transit have the `reason_code` `spoiled`."""
 
     lines: Annotated[tuple[RequestedLine, ...], Meta(min_length=1, max_length=MAX_LINES)]
     reason: Reason = ""
+    reason_code: events.ReturnReasonCode | None = None
 
 
 class ParcelAnswer(Struct, frozen=True, omit_defaults=True):
-    """A dispatched part of an order."""
+    """A dispatched part of an order; `spoiled` are lines that spoiled in transit."""
 
     parcel_id: str
     lines: tuple[StockLine, ...]
     state: Literal["dispatched", "delivered", "lost"]
     delivered_at: datetime | None = None
+    spoiled: tuple[StockLine, ...] = ()
 
 
 class ReturnAnswer(Struct, frozen=True, omit_defaults=True):
@@ -136,6 +138,7 @@ class ReturnAnswer(Struct, frozen=True, omit_defaults=True):
     lines: tuple[StockLine, ...]
     requested_at: datetime
     reason: str = ""
+    reason_code: events.ReturnReasonCode | None = None
     amount: Money | None = None
 
 

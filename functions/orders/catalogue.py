@@ -81,6 +81,7 @@ def _product(attributes: dict[str, Any]) -> Product | None:
             "unit_price": {"amount": item["unit_price"], "currency": item["currency"]},
             "active": item["active"],
             "category": item.get("category"),
+            "temperature_range": item.get("temperature_range"),
         }
         return convert(row, Product)
     except (LookupError, ValueError, ValidationError) as error:

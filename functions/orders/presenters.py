@@ -95,7 +95,7 @@ def timeline(order_id: str, history: list[Event]) -> Timeline:
 
 def created_return(return_: Return) -> ReturnAnswer:
     """Return a return as it was created, so that a repeated request gets the same answer."""
-    return ReturnAnswer(return_.return_id, "requested", return_.lines, return_.requested_at, return_.reason)
+    return ReturnAnswer(return_.return_id, "requested", return_.lines, return_.requested_at, return_.reason, return_.reason_code)
 
 
 def returned(return_: Return) -> ReturnAnswer:
@@ -106,7 +106,7 @@ def returned(return_: Return) -> ReturnAnswer:
 
 
 def _parcel(parcel: Parcel) -> ParcelAnswer:
-    return ParcelAnswer(parcel.parcel_id, parcel.lines, parcel.state, parcel.delivered_at)
+    return ParcelAnswer(parcel.parcel_id, parcel.lines, parcel.state, parcel.delivered_at, parcel.spoiled)
 
 
 def _money(order: Order, amount: int) -> Money | None:

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 
 
 def create(log: OrderLog, order: Order, return_id: str, request: api_models.CreateReturnRequest, delivered_since: datetime) -> Return:
-    """Record a return of lines delivered at or after `delivered_since` (UTC), and return it; a repeated request gets the recorded return.
+    """Record a return of lines delivered at or after `delivered_since` (UTC), or spoiled in transit, and return it.
+
+    A repeated request gets the recorded return.
 
     Raises:
         Problem: 409 for lines that are not delivered, already being returned or delivered too long ago; 422 for an invalid quantity,
             or if the id belongs to a return with other contents.
         Conflict: every attempt lost against a concurrent append.
     """
-    result = log.record(order, RequestReturn(return_id, _merged(request), request.reason, delivered_since), source="orders")
+    command = RequestReturn(return_id, _merged(request), request.reason, delivered_since, request.reason_code)
+    result = log.record(order, command, source="orders")
     if isinstance(result, Recorded):
         return next(one for one in result.order.returns if one.return_id == return_id)
     if result.order.returns.get(return_id):

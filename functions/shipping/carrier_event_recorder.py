@@ -15,6 +15,7 @@ from orderflow.aws.order_log import Refused
 from orderflow.domain import documents
 from orderflow.domain.commands import Command, RecordDelivery, RecordDispatch, RecordLoss, RecordReturn
 from shipping.domain.carrier_events import CarrierEvent, Delivered, Dispatched, Lost, Picked, Returned
+from shipping.domain.parcel_watch import has_range
 from shipping.shipments import order_id_of
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ class CarrierEventRefused(RuntimeError):
     """The order does not allow the carrier's event, at least not yet."""
 
 
-def record(log: OrderLog, event: CarrierEvent) -> None:
-    """Record a carrier event with the carrier's time. Idempotent.
+def record(log: OrderLog, event: CarrierEvent) -> bool:
+    """Record a carrier event with the carrier's time, and return whether it dispatched goods with a temperature range. Idempotent.
 
     Raises:
         UnknownShipment, OrderNotFound: the shipment does not belong to this pipeline.
@@ -37,7 +38,7 @@ def record(log: OrderLog, event: CarrierEvent) -> None:
     annotate(order_id=order_id)
     if isinstance(event, Picked):
         logger.info("carrier_event_received", type=type(event).__name__)
-        return
+        return False
     if event.occurred_at is None:
         logger.warning("reported_time_unreadable", order_id=order_id, type=type(event).__name__, reported=event.at)
     read = log.load(order_id, min_version=1)
@@ -49,8 +50,10 @@ def record(log: OrderLog, event: CarrierEvent) -> None:
         result = log.record(log.refresh(read), command, source="shipping", occurred_at=event.occurred_at)
     if isinstance(result, Refused):
         raise CarrierEventRefused(result.refusal.why)
-    if isinstance(event, Dispatched):
-        _require_same_lines(result.order, event)
+    if not isinstance(event, Dispatched):
+        return False
+    _require_same_lines(result.order, event)
+    return has_range(result.order, event.lines)
 
 
 def _with_known_parcel_id(order: Order, event: Dispatched | Delivered | Lost | Returned) -> Dispatched | Delivered | Lost | Returned:

@@ -31,7 +31,9 @@ from orderflow.domain.order import stock_lines
 from orders.domain import pricing
 from orders.domain.unpaid_limits import MAX_ORDERS
 from payments.sandbox.provider import SandboxProvider as PaymentSandbox
+from shipping import tracking_dependencies
 from shipping.carrier import Parcel
+from shipping.domain.parcel_watch import ShippingFlags, parse_flags
 from shipping.sandbox.carrier import SandboxCarrier
 from shipping.shipments import shipment_id
 from tests.conftest import ENVIRONMENT, ROOT, TABLES, Aws
@@ -106,7 +108,7 @@ class Observer:
         services = {
             "events": lambda _, given: self._note(("events:PutEvents", _bus(entry)) for entry in given["Entries"]),
             "sqs": lambda operation, given: self._note([(f"sqs:{operation}", _queue(given["QueueUrl"]))]),
-            "sns": lambda operation, given: self._note([(f"sns:{operation}", "Notifications")]),
+            "sns": lambda operation, given: self._note([(f"sns:{operation}", given["TopicArn"].rpartition(":")[2].title())]),
             "secretsmanager": lambda operation, given: self._note([(f"secretsmanager:{operation}", given["SecretId"].rpartition(":")[2])]),
             "stepfunctions": lambda operation, given: self._note([(f"states:{operation}", _workflow(given))]),
             "kinesis": lambda operation, _: self._note([(f"kinesis:{operation}", "EventStream")]),
@@ -392,6 +394,15 @@ def every_webhook(observed: Observer) -> None:
         observed.run("shipping.handlers.receive_webhook", request)
     observed.run("shipping.handlers.retry_carrier_events", messages(json.loads(dispatched) | {"type": "lost"}, json.loads(early)))
     observed.run("shipping.handlers.track_parcels", sample("shipping/track_parcels/readings"))
+    prepared.prepare(observed.log, f"ord_{'recordperishable':0>26}")
+    observed.run("shipping.handlers.retry_carrier_events", sample("shipping/retry_carrier_events/perishable"))
+    for module, event in (
+        ("shipping.handlers.track_parcels", sample("shipping/track_parcels/out-of-range")),
+        ("shipping.handlers.check_silent_parcels", {}),
+    ):
+        # A new process, which has not read the flags.
+        tracking_dependencies.FLAGS = Flags(parse_flags, ShippingFlags())
+        observed.run(module, event)
     expired = '{"message_id": "evt_1", "type": "authorization.expired", "payment": "ord_1:authorize"}'
     request = sample("payments/receive_webhook/unsigned") | {"headers": webhooks.headers(expired.encode()), "body": expired}
     observed.run("payments.handlers.receive_webhook", request)
@@ -516,7 +527,7 @@ def every_call(observed: Observer) -> None:
         confirm_with_marker(observed)
         observed.run("operations.handlers.recover_orders", {})
     every_publication(observed)
-    for name in ("confirmed", "confirmed", "rejected"):
+    for name in ("confirmed", "confirmed", "rejected", "spoiled"):
         observed.run("notifications.handlers.send_emails", sample(f"notifications/send_emails/{name}"))
     for name in ("captured", "delivered-twice", "poison-among-good"):
         observed.run("ledger.handlers.post_entries", sample(f"ledger/post_entries/{name}"))
@@ -668,7 +679,7 @@ def observe() -> dict[str, set[Grant]]:
     every_path(observed)
     every_stock_movement(observed)
     every_shard(observed)
-    observed.lend(put_events={"FailedEntryCount": 0, "Entries": []}, send_email={"MessageId": "m"})
+    observed.lend(put_events={"FailedEntryCount": 0, "Entries": []}, send_email={"MessageId": "m"}, publish={"MessageId": "m"})
     every_call(observed)
     every_other_sample(observed)
     clients.lend()

@@ -40,6 +40,7 @@ AWS_MANAGED = {
 _ARNS = {
     "DynamoDB::Table": ("dynamodb", "table/", "TableName"),
     "SQS::Queue": ("sqs", "", "QueueName"),
+    "SNS::Topic": ("sns", "", "TopicName"),
     "Kinesis::Stream": ("kinesis", "stream/", "Name"),
     "StepFunctions::StateMachine": ("states", "stateMachine:", "StateMachineName"),
     "Logs::LogGroup": ("logs", "log-group:", "LogGroupName"),

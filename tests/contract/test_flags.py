@@ -10,9 +10,10 @@ import pytest
 from jsonschema import Draft4Validator
 
 from fraud.domain import fraud_rules
+from shipping.domain import parcel_watch
 from tests.contract.stack import Stack, referred
 
-READERS = {"FraudScreen"}
+READERS = {"FraudScreen", "ShippingTrack", "ShippingCheck"}
 # They read the deployments instead; one of them deploys.
 REMEDIATION = {"OperationsDecide", "OperationsRemediate"}
 ALL: dict[str, Any] = {
@@ -20,6 +21,7 @@ ALL: dict[str, Any] = {
     "hold_countries": ["FR", "GB"],
     "payment_provider": "sandbox",
     "remediation": False,
+    "parcels": {"spoiled_minutes": 1, "recovered_minutes": 2, "not_moving_minutes": 3, "moved_meters": 4, "silent_minutes": 5},
     "fraud": {
         "hold_score": 40,
         "refuse_score": 200,
@@ -91,6 +93,24 @@ def test_every_flag_can_be_set(stack: Stack) -> None:
     assert fraud_rules.parse_flags(json.dumps(ALL).encode()) == fraud_rules.FraudFlags(
         hold_every_order=True, hold_countries=frozenset({"FR", "GB"}), fraud=fraud_rules.parse_thresholds(json.dumps(ALL["fraud"]))
     )
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"parcels": limits} for limits in ([], {"silent_minutes": 0}, {"silent_minutes": 100_001}, {"moved_meters": "500"}, {"noise": 1})],
+    ids=json.dumps,
+)
+def test_invalid_limits_of_parcels_are_refused_and_ignored(stack: Stack, document: Any) -> None:
+    assert refused(stack, document)
+    with pytest.raises(msgspec.ValidationError):
+        parcel_watch.parse_flags(json.dumps(document).encode())
+
+
+def test_schema_and_function_have_the_same_limits_of_parcels(stack: Stack) -> None:
+    described, modelled = schema(stack), msgspec.json.schema_components([parcel_watch.Limits])[1]["Limits"]["properties"]
+    assert set(described["properties"]["parcels"]["properties"]) == set(modelled)
+    for limit in modelled.values():
+        assert described["definitions"]["limit"].items() <= limit.items()
 
 
 @pytest.mark.parametrize("document", INVALID, ids=json.dumps)

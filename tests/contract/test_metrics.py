@@ -48,7 +48,7 @@ def test_a_metric_is_recorded_where_the_catalogue_says() -> None:
 
 
 def test_no_metric_has_a_dimension_of_many_values() -> None:
-    known = {"service", "outcome", "step", "currency", "operation", "reason"}
+    known = {"service", "outcome", "step", "currency", "operation", "reason", "cause"}
     assert {name for metric in REGISTRY.values() for names in metric.dimensions for name in names} == known
 
 

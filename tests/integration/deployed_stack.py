@@ -134,6 +134,15 @@ class DeployedStack:
                 ExpressionAttributeValues={":category": {"S": category}},
             )
 
+    def chill(self, sku: str, lowest: int, highest: int) -> None:
+        """Set the range of temperatures that a product endures, in tenths of a degree Celsius."""
+        self.dynamodb.update_item(
+            TableName=self.table("Catalogue"),
+            Key={"sku": {"S": sku}},
+            UpdateExpression="SET temperature_range = :endures",
+            ExpressionAttributeValues={":endures": {"M": {"lowest": {"N": str(lowest)}, "highest": {"N": str(highest)}}}},
+        )
+
     # Actions of customers.
 
     def accept(self, customer: str, body: dict[str, Any], key: str | None = None) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import uuid4
 
 import pytest
 
@@ -17,7 +20,7 @@ from orderflow.domain import events
 from orderflow.domain.commands import RequestCancellation
 from shipping.carrier import CarrierRefused
 from shipping.shipments import shipment_id
-from shipping.tracking_store import TrackingStore
+from shipping.tracking_store import ParcelKey, TrackingStore
 from tests.integration.deployed_stack import DeployedStack, eventually
 
 # A secret of Standard Webhooks is base64.
@@ -175,7 +178,7 @@ def test_readings_are_aggregated_outside_the_log(stack: DeployedStack, carrier: 
     carrier.send_readings(order_id, parcel, range(30, 60))
 
     track = eventually(
-        lambda: tracks.load(shipment_id(order_id), parcel),
+        lambda: tracks.load(ParcelKey(shipment_id(order_id), parcel)).track,
         lambda found: found is not None and found.temperature == 59,
         within=stack.patience,
         what="the last reading",
@@ -185,3 +188,86 @@ def test_readings_are_aggregated_outside_the_log(stack: DeployedStack, carrier: 
     assert 1 <= track.readings <= 30
     assert "ShipmentDelivered" not in types(stack, order_id)
     assert len([one for one in types(stack, order_id) if one.startswith("Shipment")]) == 2
+
+
+@pytest.fixture
+def notices(stack: DeployedStack) -> Iterator[str]:
+    """Subscribe a queue to the topic of the operators and return its URL."""
+    sqs, sns = stack.target.client("sqs"), stack.target.client("sns")
+    topic = stack.target.resources["Alarms"]
+    url = sqs.create_queue(QueueName=f"notices-{uuid4().hex[:8]}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    statement = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}
+    policy = {"Version": "2012-10-17", "Statement": [statement | {"Condition": {"ArnEquals": {"aws:SourceArn": topic}}}]}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    subscribed = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
+    yield url
+    sns.unsubscribe(SubscriptionArn=subscribed["SubscriptionArn"])
+    sqs.delete_queue(QueueUrl=url)
+
+
+def received(stack: DeployedStack, url: str, order_id: str) -> list[str]:
+    """Receive the notices about an order, and delete them."""
+    sqs = stack.target.client("sqs")
+    found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", [])
+    for message in found:
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return [message["Body"] for message in found if order_id in message["Body"]]
+
+
+def conditions(stack: DeployedStack, order_id: str, count: int) -> list[tuple[str, str]]:
+    """Wait until the log has this many events about conditions, and return their types and causes."""
+
+    def found() -> list[tuple[str, str]]:
+        data = [one.data for one in stack.log(order_id)]
+        changes = [one for one in data if isinstance(one, events.ParcelConditionAlerted | events.ParcelConditionResolved)]
+        return [(type(one).__name__, one.cause) for one in changes]
+
+    return eventually(found, lambda known: len(known) >= count, within=stack.patience, what=f"{count} changes of conditions")
+
+
+def test_spoiled_parcel_is_alerted_resolved_and_returned(stack: DeployedStack, carrier: Carrier, notices: str):
+    customer, sku = stack.customer(), stack.product()
+    stack.chill(sku, 20, 80)
+    order_id = stack.accept(customer, order_body((sku, 2)))
+    has(stack, order_id, "ShipmentRequested")
+    parcel = carrier.dispatch(order_id)
+    now, warm = datetime.now(UTC), "temperature_out_of_range"
+
+    def send(temperature: int, minutes_ago: int) -> None:
+        at = (now - timedelta(minutes=minutes_ago)).isoformat()
+        Carrier(stack.target, timeout=60, at=at).send_readings(order_id, parcel, [temperature] * 3, timedelta(minutes=30))
+
+    send(124, 100)
+    alerted = [("ParcelConditionAlerted", warm), ("ParcelConditionAlerted", "goods_spoiled")]
+    assert conditions(stack, order_id, 2) == alerted
+    send(50, 1)
+    assert conditions(stack, order_id, 3) == [*alerted, ("ParcelConditionResolved", warm)]
+    told: list[str] = []
+    receive = partial(received, stack, notices, order_id)
+    eventually(lambda: told.extend(receive()) or told, lambda found: len(found) >= 3, within=stack.patience, what="three notices")
+    assert len(told) == 3
+    eventually(
+        lambda: [mail["Subject"] for mail in stack.sent(order_id)],
+        lambda subjects: f"Goods of your order {order_id} have spoiled" in subjects,
+        within=stack.patience,
+        what="the email",
+    )
+    spoiled = {"lines": [{"sku": sku, "quantity": 2}], "reason_code": "spoiled"}
+    assert stack.shop.create_return(customer, order_id, spoiled).status == 409
+    carrier.deliver(order_id, parcel)
+    has(stack, order_id, "ShipmentDelivered")
+    assert stack.shop.create_return(customer, order_id, spoiled).json()["reason_code"] == "spoiled"
+
+
+def test_silent_parcel_is_alerted_and_resolved_by_its_next_reading(stack: DeployedStack, carrier: Carrier):
+    order_id = requested(stack, (stack.product(), 1))
+    parcel = carrier.dispatch(order_id)
+    Carrier(stack.target, timeout=60, at=(datetime.now(UTC) - timedelta(hours=14)).isoformat()).send_readings(order_id, parcel, [50])
+    stack.queue_drained("ShippingTrackQueue")
+
+    stack.invoke("ShippingCheck", {})
+    assert conditions(stack, order_id, 1) == [("ParcelConditionAlerted", "silent")]
+    carrier.send_readings(order_id, parcel, [50])
+
+    assert conditions(stack, order_id, 2)[1:] == [("ParcelConditionResolved", "silent")]

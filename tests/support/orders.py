@@ -25,6 +25,7 @@ from orderflow.domain.commands import (
     RecordDispute,
     RecordInvoice,
     RecordLoss,
+    RecordParcelConditions,
     RecordRecall,
     RecordRefund,
     RecordRefundFailure,
@@ -43,7 +44,7 @@ from orderflow.domain.commands import (
     RequestReturn,
     decide,
 )
-from orderflow.domain.events import Address, Customer, Event, EventData, Shortage, StockLine
+from orderflow.domain.events import Address, Alert, Customer, Event, EventData, Resolution, Shortage, StockLine
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order, Screening, evolve
 from tests.support.products import line
@@ -89,11 +90,20 @@ DISPATCH_PART = RecordDispatch("parcel_1", ONE_MUG)
 DISPATCH_REST = RecordDispatch("parcel_2", REST)
 DELIVER_PART = RecordDelivery("parcel_1")
 DELIVER_REST = RecordDelivery("parcel_2")
+ALERT_SPOILED = RecordParcelConditions(
+    "parcel_1",
+    (
+        Alert(cause="temperature_out_of_range", since=START, lines=ONE_MUG, temperature=300),
+        Alert(cause="goods_spoiled", since=START, lines=ONE_MUG, temperature=300),
+    ),
+)
+RESOLVE = RecordParcelConditions("parcel_1", (Resolution(cause="temperature_out_of_range", until=START + timedelta(hours=2)),))
 LOSE_PART = RecordLoss("parcel_1")
 LOSE_REST = RecordLoss("parcel_2")
 CAPTURE_PART = RecordCapture("parcel_1", "cap_1")
 CAPTURE_REST = RecordCapture("parcel_2", "cap_2")
 RETURN = RequestReturn("ret_1", ONE_MUG, "too small", START)
+RETURN_SPOILED = RequestReturn("ret_2", ONE_MUG, "", START + timedelta(days=60), "spoiled")
 RECEIVE_RETURN = RecordReturn("ret_1")
 REFUND_RETURN = RecordRefund("ref_1", "return:ret_1")
 REFUND_LOST = RecordRefund("ref_2", "parcel:parcel_1")
@@ -133,9 +143,12 @@ COMMANDS: dict[str, Command] = {
     "deliver part": DELIVER_PART,
     "deliver rest": DELIVER_REST,
     "lose part": LOSE_PART,
+    "alert spoiled": ALERT_SPOILED,
+    "resolve": RESOLVE,
     "capture part": CAPTURE_PART,
     "capture rest": CAPTURE_REST,
     "return": RETURN,
+    "return spoiled": RETURN_SPOILED,
     "receive return": RECEIVE_RETURN,
     "refund return": REFUND_RETURN,
     "refund lost": REFUND_LOST,
@@ -243,6 +256,9 @@ STATES: dict[str, tuple[Command, ...]] = {
     "dispatched": DISPATCHED,
     "paid": PAID,
     "delivered": DELIVERED,
+    "spoiled": (*PAID, ALERT_SPOILED),
+    "recovered": (*PAID, ALERT_SPOILED, RESOLVE),
+    "spoiled delivered": (*PAID, ALERT_SPOILED, DELIVER_PART, DELIVER_REST),
     "part lost": (*PAID, LOSE_PART, DELIVER_REST),
     "all lost": (*PAID, LOSE_PART, LOSE_REST),
     "lost refunded": (*PAID, LOSE_PART, DELIVER_REST, REFUND_LOST),

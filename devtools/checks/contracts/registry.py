@@ -115,7 +115,8 @@ def _older(schema: Any) -> Any:
 def _nullable(parts: list[dict[str, Any]]) -> dict[str, Any]:
     match parts:
         case [{"$ref": _}]:
-            return {"nullable": True, "allOf": parts}
+            # `nullable` beside a reference does not allow null in OpenAPI 3.0.3.
+            return {"anyOf": [*parts, {"type": "object", "nullable": True, "enum": [None]}]}
         case [only]:
             return {"nullable": True, **only}
         case _:

@@ -1,8 +1,8 @@
 """The rules of stock: all lines of an order or none, and never below zero.
 
 A reservation moves units from `available` to `reserved`, a dispatch from `reserved` to `shipped`, a release from `reserved` back to
-`available`, and a return from `shipped` to `available`; a lost parcel stays shipped. So the sum of the three is the number of units
-ever received.
+`available`, and a return from `shipped` to `available`; a lost parcel and spoiled goods stay shipped. So the sum of the three is the
+number of units ever received.
 
 A product has one stock row, or `SHARDS` rows (shards) if many orders want it at once. The counts of a product are
 the sums over its shards; it does not matter which shard has a unit.
@@ -52,7 +52,7 @@ class ReservedLines(Struct, frozen=True):
 
 
 class RestockedLines(Struct, frozen=True):
-    """An order's row of returned stock: the lines of its first `returns` returns, available again."""
+    """An order's row of returned stock: the lines of its first `returns` returns that are available again."""
 
     lines: tuple[StockLine, ...] = ()
     returns: int = 0
@@ -101,7 +101,7 @@ def reserved_lines(order: Order) -> ReservedLines:
 def restocked_lines(order: Order) -> RestockedLines:
     """Return the returned stock that an order should have by its events."""
     received = [one for one in order.returns if one.amount]
-    return RestockedLines(subtract(line for one in received for line in one.lines), len(received))
+    return RestockedLines(subtract(line for one in received if one.reason_code != "spoiled" for line in one.lines), len(received))
 
 
 def holding(order: Order, reserved: ReservedLines, restocked: RestockedLines) -> Holding:

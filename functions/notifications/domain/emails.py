@@ -19,6 +19,7 @@ from orderflow.domain.events import (
     OrderHeldForReview,
     OrderLinesCancelled,
     OrderRejected,
+    ParcelConditionAlerted,
     PaymentRefunded,
     RejectionReason,
     ShipmentDispatched,
@@ -74,12 +75,19 @@ def compose(event: Event) -> Email:
             email = Email(_address(data.customer.email), *_lines_cancelled(event.order_id, data))
         case ShipmentDispatched() as data:
             email = Email(_address(data.customer.email), *_dispatched(event.order_id, data))
+        case ParcelConditionAlerted(cause="goods_spoiled") as data:
+            email = Email(_address(data.customer.email), *_spoiled(event.order_id, data))
         case PaymentRefunded() as data:
             email = Email(_address(data.customer.email), *_refunded(event.order_id, data))
         case _:
             message = f"no email is sent for {event.type}"
             raise NoEmail(message)
     return email
+
+
+def leads_to_email(event: Event) -> bool:
+    """Return whether an event that operators are told about leads to an email as well."""
+    return isinstance(event.data, ParcelConditionAlerted) and event.data.cause == "goods_spoiled"
 
 
 def _confirmed(order_id: str, data: OrderConfirmed) -> tuple[str, str]:
@@ -125,6 +133,15 @@ def _dispatched(order_id: str, data: ShipmentDispatched) -> tuple[str, str]:
     return f"Your order {order_id} is on its way", (
         f"A parcel of your order {order_id} has left our warehouse.\n\n{_stock_lines(data.lines)}\n\n"
         f"We charge {format_money(data.amount)} for this parcel. {rest}\n"
+    )
+
+
+def _spoiled(order_id: str, data: ParcelConditionAlerted) -> tuple[str, str]:
+    return f"Goods of your order {order_id} have spoiled", (
+        f"We are sorry: a parcel of your order {order_id} was transported at the wrong temperature. Please do not use these items:\n\n"
+        f"{_stock_lines(data.lines)}\n\n"
+        "You can return them as soon as the parcel is delivered, without a time limit: create a return with the reason code `spoiled`.\n"
+        "We refund their price when the return arrives.\n"
     )
 
 

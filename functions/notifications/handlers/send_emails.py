@@ -1,4 +1,4 @@
-"""Sends the emails of a batch of events, one email per event.
+"""Sends the emails of a batch of events, one email per event, and the notices of those that operators are told about.
 
 A message without an event, or for a customer without an address, fails alone and ends in the dead-letter queue.
 Events replayed from the archive send nothing.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from notifications.domain import emails
 from notifications.email_sender import SES_SECONDS, EmailSender
+from notifications.operator_notices import SNS_SECONDS, OperatorNotices
 from orderflow.aws import bus_event, settings
 from orderflow.aws.batch import PartialFailures, process_messages
 from orderflow.aws.clients import client
@@ -18,14 +20,28 @@ from orderflow.aws.observability import instrumented
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+    from orderflow.aws.bus_event import BusEvent
+
 SENDER = EmailSender(
     settings.required("MAIL_FROM"),
     client("ses"),
     OncePerEvent[str]("mail", settings.required("IDEMPOTENCY_TABLE"), client("dynamodb"), effect_seconds=SES_SECONDS),
+)
+NOTICES = OperatorNotices(
+    settings.required("OPERATORS_TOPIC"),
+    client("sns"),
+    OncePerEvent[str]("notice", settings.required("IDEMPOTENCY_TABLE"), client("dynamodb"), effect_seconds=SNS_SECONDS),
 )
 
 
 @instrumented
 def handler(event: dict[str, Any], context: LambdaContext) -> PartialFailures:
     """Return the SQS messages that must be redelivered."""
-    return process_messages(event, lambda body: SENDER.notify(bus_event.decode(body), context))
+    return process_messages(event, lambda body: _notify(bus_event.decode(body), context))
+
+
+def _notify(delivered: BusEvent, context: LambdaContext) -> None:
+    """Publish the event's notice and send its email, if it has them. A replayed event has neither."""
+    noticed = not delivered.replay_name and NOTICES.publish(delivered.event, context)
+    if not noticed or emails.leads_to_email(delivered.event):
+        SENDER.notify(delivered, context)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 
-from orderflow.domain.events import Category, Line, Sku, StockLine
+from orderflow.domain.events import Category, Line, Sku, StockLine, TemperatureRange
 from orderflow.domain.money import Money, charge_step, format_money
 
 if TYPE_CHECKING:
@@ -29,11 +29,16 @@ class Product(Struct, frozen=True):
     unit_price: Money
     active: bool = True
     category: Category | None = None
+    temperature_range: TemperatureRange | None = None
 
     def __post_init__(self) -> None:
-        """Check that the price can be charged and is exact as a JSON number."""
+        """Check that the price can be charged and is exact as a JSON number, and that the range of temperatures is not empty."""
         if not 0 <= self.unit_price.amount <= MAX_PRICE:
             message = f"a price is 0 to {MAX_PRICE} minor units, not {self.unit_price.amount}"
+            raise ValueError(message)
+        endures = self.temperature_range
+        if endures and endures.lowest > endures.highest:
+            message = f"the lowest temperature, {endures.lowest}, is above the highest, {endures.highest}"
             raise ValueError(message)
 
 
@@ -134,4 +139,4 @@ def price(requested: Sequence[StockLine], catalogue: Mapping[str, Product]) -> t
 
 
 def _line(product: Product, quantity: int) -> Line:
-    return Line(product.sku, product.name, quantity, product.unit_price, product.category)
+    return Line(product.sku, product.name, quantity, product.unit_price, product.category, product.temperature_range)

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from orderflow.domain.events import StockLine
+from orderflow.domain.events import Position, StockLine, Temperature
 
 READING = "in_transit"
 
@@ -53,13 +53,6 @@ class Dispatched(CarrierEventBase, frozen=True, kw_only=True, tag="dispatched"):
     lines: Annotated[tuple[StockLine, ...], Meta(min_length=1, max_length=50)]
 
 
-class Position(Struct, frozen=True):
-    """A position on the earth, in degrees."""
-
-    lat: Annotated[float, Meta(ge=-90, le=90)]
-    lon: Annotated[float, Meta(ge=-180, le=180)]
-
-
 class TrackingReading(Struct, frozen=True, kw_only=True, tag_field="type", tag=READING):
     """A tracking reading of a parcel in transit; the temperature is in tenths of a degree Celsius."""
 
@@ -68,7 +61,7 @@ class TrackingReading(Struct, frozen=True, kw_only=True, tag_field="type", tag=R
     at: Moment
     parcel_id: Identifier
     position: Position
-    temperature: Annotated[int, Meta(ge=-1000, le=1000)]
+    temperature: Temperature
 
 
 class Delivered(CarrierEventBase, frozen=True, kw_only=True, tag="delivered"):
@@ -93,4 +86,5 @@ type CarrierEvent = Picked | Dispatched | Delivered | Lost | Returned
 
 header_decoder: msgspec.json.Decoder[EventHeader] = msgspec.json.Decoder(EventHeader)
 carrier_event_decoder: msgspec.json.Decoder[CarrierEvent] = msgspec.json.Decoder(Picked | Dispatched | Delivered | Lost | Returned)
-reading_decoder: msgspec.json.Decoder[TrackingReading] = msgspec.json.Decoder(TrackingReading)
+# The messages of the queue of readings.
+tracked_decoder: msgspec.json.Decoder[TrackingReading | Dispatched] = msgspec.json.Decoder(TrackingReading | Dispatched)

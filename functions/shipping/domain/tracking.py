@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
+from orderflow.domain.events import Position
 from orderflow.domain.reported_time import bounded
-from shipping.domain.carrier_events import Moment, Position, TrackingReading
+from shipping.domain.carrier_events import Moment, TrackingReading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
 RETENTION = timedelta(days=90)
@@ -37,15 +37,8 @@ def with_plausible_time(reading: TrackingReading, at: datetime) -> TrackingReadi
     return replace(reading, at=bounded(reading.at, at - RETENTION, at) or at)
 
 
-def add_readings(track: Track | None, readings: Iterable[TrackingReading]) -> Track | None:
-    """Return the track with more readings, given in any order. Readings before the latest one change nothing."""
-    for reading in sorted(readings, key=lambda reading: reading.at):
-        if track is None or reading.at > track.at:
-            track = _add_reading(track, reading)
-    return track
-
-
-def _add_reading(track: Track | None, reading: TrackingReading) -> Track:
+def add_reading(track: Track | None, reading: TrackingReading) -> Track:
+    """Return the track with a reading later than its latest one."""
     temperature = reading.temperature
     return Track(
         at=reading.at,

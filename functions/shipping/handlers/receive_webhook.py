@@ -35,9 +35,10 @@ def handler(event: ApiEvent) -> Response:
 
 
 def _recorded(body: str) -> bool:
-    """Try to record the event now, and return whether that succeeded."""
+    """Try to record the event now, and to begin the watch of a parcel with a temperature range; return whether that succeeded."""
     try:
-        carrier_event_recorder.record(LOG, carrier_events.carrier_event_decoder.decode(body))
+        if carrier_event_recorder.record(LOG, carrier_events.carrier_event_decoder.decode(body)):
+            _enqueue(body, TRACK_QUEUE_URL)
     except Exception:  # noqa: BLE001 - early or unreadable event, conflict or AWS failure: the queue retries it
         logger.warning("carrier_event_queued", exc_info=True)
         return False

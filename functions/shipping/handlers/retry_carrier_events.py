@@ -26,17 +26,24 @@ MAX_DELAY_SECONDS = 180
 SQS = client("sqs")
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 QUEUE_URL = settings.required("SHIPPING_RECORD_QUEUE_URL")
+TRACK_QUEUE_URL = settings.required("SHIPPING_TRACK_QUEUE_URL")
 
 
 @instrumented
 def handler(event: dict[str, Any], _context: LambdaContext) -> PartialFailures:
     """Process a batch of SQS messages and return the failed ones."""
-    answer = process_messages(event, lambda body: carrier_event_recorder.record(LOG, carrier_events.carrier_event_decoder.decode(body)))
+    answer = process_messages(event, _record)
     failed = [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
     for record in event["Records"]:
         if record["messageId"] in failed:
             _delay_retry(record)
     return answer
+
+
+def _record(body: str) -> None:
+    """Record an event, and begin the watch of a parcel with a temperature range."""
+    if carrier_event_recorder.record(LOG, carrier_events.carrier_event_decoder.decode(body)):
+        SQS.send_message(QueueUrl=TRACK_QUEUE_URL, MessageBody=body)
 
 
 def retry_delay_seconds(receives: int) -> int:

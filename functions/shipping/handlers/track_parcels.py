@@ -1,4 +1,8 @@
-"""Queue consumer: adds tracking readings to the parcels' tracks, with one write per parcel and batch."""
+"""Queue consumer: follows the tracking readings of parcels, with one write per parcel and batch.
+
+The queue also has the dispatches of parcels whose goods endure only a range of temperatures: a message without a reading begins the
+watch over a parcel that never reports.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
-from orderflow.aws import settings
-from orderflow.aws.clients import client
 from orderflow.aws.observability import instrumented, logger
-from shipping.domain import carrier_events
+from shipping.domain.carrier_events import Dispatched, TrackingReading, tracked_decoder
 from shipping.domain.tracking import with_plausible_time
-from shipping.tracking_store import TrackConflict, TrackingStore
+from shipping.tracking_dependencies import TRACKING
+from shipping.tracking_store import ParcelKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from orderflow.aws.batch import PartialFailures
 
-TRACKS = TrackingStore(settings.required("TRACKING_TABLE"), client("dynamodb"))
+type Messages = dict[str, TrackingReading | Dispatched]
 
 
 @instrumented
@@ -38,19 +40,25 @@ def _sent_at(record: dict[str, Any]) -> datetime:
 
 
 def _failed_message_ids(records: list[dict[str, Any]]) -> Iterator[str]:
-    """Add the readings, and yield the ids of malformed messages and of those whose track could not be written."""
-    parcels: dict[tuple[str, str], dict[str, carrier_events.TrackingReading]] = defaultdict(dict)
+    """Follow the readings, and yield the ids of malformed messages and of those whose parcel could not be stored."""
+    parcels: dict[ParcelKey, Messages] = defaultdict(dict)
     for record in records:
         try:
-            reading = with_plausible_time(carrier_events.reading_decoder.decode(record["body"]), _sent_at(record))
+            message = tracked_decoder.decode(record["body"])
         except (msgspec.DecodeError, RecursionError) as error:
             logger.warning("reading_malformed", message_id=record["messageId"], reason=str(error))
             yield record["messageId"]
         else:
-            parcels[reading.shipment_id, reading.parcel_id][record["messageId"]] = reading
-    for (shipment_id, parcel_id), readings in parcels.items():
+            parcels[ParcelKey(message.shipment_id, message.parcel_id)][record["messageId"]] = message
+    sent_at = {record["messageId"]: _sent_at(record) for record in records}
+    for key, messages in parcels.items():
         try:
-            TRACKS.add(shipment_id, parcel_id, list(readings.values()))
-        except (TrackConflict, ClientError, BotoCoreError):
-            logger.exception("readings_not_stored", shipment_id=shipment_id, parcel_id=parcel_id)
-            yield from readings
+            _follow(key, messages, sent_at)
+        except Exception:  # noqa: BLE001 - logged and retried; a parcel must not block the others
+            logger.exception("readings_not_stored", shipment_id=key.shipment_id, parcel_id=key.parcel_id)
+            yield from messages
+
+
+def _follow(key: ParcelKey, messages: Messages, sent_at: dict[str, datetime]) -> None:
+    readings = [with_plausible_time(one, sent_at[message_id]) for message_id, one in messages.items() if isinstance(one, TrackingReading)]
+    TRACKING.add(key, readings, max(sent_at[message_id] for message_id in messages))

@@ -27,6 +27,30 @@ def test_category_and_active_are_optional() -> None:
     assert "category" not in product.catalogue_row()
 
 
+RANGED = f"{HEADER},lowest_temperature,highest_temperature"
+
+
+def test_temperatures_that_a_product_endures_are_optional() -> None:
+    brie, mug = catalog.parse([RANGED, "BRIE,Brie,690,EUR,10,pantry,,-20,80", f"{MUG},,"]).products
+    assert (brie.temperatures, mug.temperatures) == ((-20, 80), None)
+    assert brie.catalogue_row()["temperature_range"] == {"M": {"lowest": {"N": "-20"}, "highest": {"N": "80"}}}
+    assert "temperature_range" not in mug.catalogue_row()
+
+
+@pytest.mark.parametrize(
+    ("temperatures", "message"),
+    [
+        ("20,", "highest_temperature must be a whole number of tenths of a degree Celsius, as 80 for 8 °C, not ''"),
+        ("2.5,80", "lowest_temperature"),
+        ("80,20", "the lowest temperature, 80, is above the highest, 20"),
+        ("20,5000", "<= 1000"),
+    ],
+)
+def test_wrong_temperatures_are_one_line(temperatures: str, message: str) -> None:
+    [line] = catalog.parse([RANGED, f"BRIE,Brie,690,EUR,10,pantry,,{temperatures}"]).errors
+    assert message in line
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from inventory.domain import stock_rules
 from inventory.domain.stock_rules import Holding, InsufficientStock, Level, ReservationMissing, ReservedLines, RestockedLines
-from orderflow.domain.commands import Refusal, decide
+from orderflow.domain.commands import RecordReturn, Refusal, decide
 from orderflow.domain.events import Shortage, StockLine
 from tests.support import orders, stock_shards
 
@@ -158,3 +158,10 @@ def test_rows_newer_than_the_order_stay_unchanged(state: str, later: str) -> Non
 
 def test_product_without_stock_is_out_of_stock() -> None:
     assert stock_shards.reserved({}, [StockLine("A", 1)]) == (Shortage("A", 1, 0),)
+
+
+def test_spoiled_goods_are_not_restocked() -> None:
+    ordinary = (*orders.STATES["spoiled delivered"], orders.RETURN, orders.RECEIVE_RETURN)
+    spoiled = (*orders.STATES["spoiled delivered"], orders.RETURN_SPOILED, RecordReturn("ret_2"))
+    assert stock_rules.restocked_lines(orders.after(*ordinary)) == stock_rules.RestockedLines(orders.ONE_MUG, 1)
+    assert stock_rules.restocked_lines(orders.after(*spoiled)) == stock_rules.RestockedLines((), 1)

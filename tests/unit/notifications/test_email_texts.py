@@ -8,10 +8,12 @@ from typing import get_args
 
 import pytest
 
+from notifications.domain import notices
 from notifications.domain.emails import NoEmail, compose
 from orderflow.domain.events import (
     CancelledBy,
     Customer,
+    CustomerId,
     Event,
     EventData,
     Line,
@@ -20,11 +22,15 @@ from orderflow.domain.events import (
     OrderHeldForReview,
     OrderLinesCancelled,
     OrderRejected,
+    ParcelCause,
+    ParcelConditionAlerted,
+    ParcelConditionResolved,
     PaymentRefunded,
     RejectionReason,
     ShipmentDispatched,
     StockLine,
     StockReserved,
+    TemperatureRange,
 )
 from orderflow.domain.money import Money
 from tests.support.orders import ADDRESS, ANN, MUGS
@@ -150,3 +156,45 @@ def test_refund_names_the_amount_and_the_reason(cause: str, reason: str) -> None
 def test_other_events_lead_to_no_email() -> None:
     with pytest.raises(NoEmail):
         compose(event(StockReserved((StockLine("MUG-BLUE", 2),))))
+
+
+def condition(cause: ParcelCause) -> Event:
+    lines = (StockLine("CHEESE-BRIE", 2),)
+    since = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
+    return event(ParcelConditionAlerted(ANN, "parcel_1", cause, since, lines, 124, TemperatureRange(20, 80)))
+
+
+def test_spoiled_goods_are_listed_with_the_offer_of_a_return() -> None:
+    email = compose(condition("goods_spoiled"))
+    assert email.to == "ann@example.com"
+    assert "2 x CHEESE-BRIE" in email.text
+    assert "return" in email.text
+
+
+@pytest.mark.parametrize("cause", ["temperature_out_of_range", "not_moving", "silent"])
+def test_other_conditions_lead_to_no_email(cause: ParcelCause) -> None:
+    with pytest.raises(NoEmail):
+        compose(condition(cause))
+
+
+@pytest.mark.parametrize("cause", get_args(ParcelCause))
+def test_notice_names_order_parcel_and_temperatures_but_no_customer(cause: ParcelCause) -> None:
+    text = notices.compose(condition(cause)) or ""
+    assert text.startswith("Order ord_1: parcel parcel_1 ")
+    assert text.endswith("since 2026-01-15 09:30 UTC (2 x CHEESE-BRIE; last at 12.4 °C, required 2 to 8 °C).")
+    assert "ann" not in text
+
+
+def test_notice_of_a_parcel_that_never_reported_has_no_temperature() -> None:
+    alert = event(ParcelConditionAlerted(ANN, "parcel_1", "silent", datetime(2026, 1, 15, tzinfo=UTC), (StockLine("MUG-BLUE", 1),)))
+    assert notices.compose(alert) == "Order ord_1: parcel parcel_1 sends no readings since 2026-01-15 00:00 UTC (1 x MUG-BLUE)."
+
+
+def test_notice_of_a_resolved_condition_names_its_cause() -> None:
+    now = datetime(2026, 1, 15, tzinfo=UTC)
+    resolved = event(ParcelConditionResolved(CustomerId("ann"), "parcel_1", "not_moving", now, now))
+    assert notices.compose(resolved) == "Order ord_1: the condition `not_moving` of parcel parcel_1 ended at 2026-01-15 00:00 UTC."
+
+
+def test_orders_lead_to_no_notice() -> None:
+    assert notices.compose(confirmed()) is None

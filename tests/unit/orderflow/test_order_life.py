@@ -10,10 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orderflow.domain import events
-from orderflow.domain.commands import CloseDispute, Command, RecordDispute, RecordRefund, Refusal, ReopenDispute, decide
-from orderflow.domain.events import Event
+from orderflow.domain.commands import (
+    CloseDispute,
+    Command,
+    RecordDispute,
+    RecordParcelConditions,
+    RecordRefund,
+    Refusal,
+    ReopenDispute,
+    RequestReturn,
+    decide,
+)
+from orderflow.domain.events import Alert, ConditionChange, Event, Resolution
 from orderflow.domain.money import Money
 from orderflow.domain.order import Order, evolve, fold, is_active, marker, saga_blocker
+from orderflow.domain.parcel_conditions import MAX_ALERTS
 from tests.life import outcome, written
 from tests.support import orders
 from tests.support.orders import COMMANDS, ORDER_ID, STATES
@@ -244,3 +255,63 @@ def test_failed_order_is_never_confirmed(names: list[str]) -> None:
     states = [after.state for _, after, _, _ in _applied(["place", *names])]
     if "failing" in states:
         assert set(states[states.index("failing") :]) <= {"failing", "rejected"}
+
+
+class TestParcelConditions:
+    """Alerts and resolutions on the order: once per cause until resolved, and only for parcels in transit."""
+
+    WARM = Alert(cause="temperature_out_of_range", since=orders.START, lines=orders.ONE_MUG)
+
+    def record(self, order: Order, *changes: ConditionChange) -> tuple[str, ...]:
+        decided = decide(order, RecordParcelConditions("parcel_1", changes))
+        assert not isinstance(decided, Refusal)
+        return tuple(type(one).__name__ for one in decided)
+
+    def test_cause_is_alerted_again_only_after_its_resolution(self) -> None:
+        end = Resolution(cause="temperature_out_of_range", until=orders.START)
+        changes = (end, self.WARM, self.WARM, end, end, self.WARM)
+        recorded = ("ParcelConditionAlerted", "ParcelConditionResolved", "ParcelConditionAlerted")
+        assert self.record(orders.after(*orders.PAID), *changes) == recorded
+
+    @pytest.mark.parametrize("state", ["delivered", "part lost", "partly returned", "spoiled delivered"])
+    def test_parcel_that_arrived_or_is_lost_is_not_alerted(self, state: str) -> None:
+        assert self.record(orders.after(*STATES[state]), self.WARM, *orders.ALERT_SPOILED.changes) == ()
+
+    def test_unknown_parcel_is_refused(self) -> None:
+        assert isinstance(decide(orders.after(*orders.CONFIRMED), RecordParcelConditions("parcel_1", (self.WARM,))), Refusal)
+
+    def test_spoiled_goods_are_never_resolved(self) -> None:
+        order = orders.after(*STATES["spoiled"])
+        assert self.record(order, Resolution(cause="goods_spoiled", until=orders.START)) == ()
+
+    def test_alerts_of_a_parcel_are_limited_except_for_spoiled_goods(self) -> None:
+        end = Resolution(cause="temperature_out_of_range", until=orders.START)
+        spoiled = Alert(cause="goods_spoiled", since=orders.START, lines=orders.ONE_MUG)
+        recorded = self.record(orders.after(*orders.PAID), *[self.WARM, end] * 30, spoiled)
+        assert recorded.count("ParcelConditionAlerted") == MAX_ALERTS + 1
+        assert recorded[-1] == "ParcelConditionAlerted"
+
+    def test_order_keeps_conditions_and_spoiled_lines(self) -> None:
+        [first, _] = orders.after(*STATES["recovered"]).parcels
+        assert [one.cause for one in first.conditions] == ["goods_spoiled"]
+        assert (first.spoiled, first.alerts) == (orders.ONE_MUG, 2)
+
+
+class TestSpoiledReturns:
+    """Goods that spoiled in transit can be returned without a time limit, once, after their delivery."""
+
+    def test_spoiled_goods_are_returned_after_the_window(self) -> None:
+        order = orders.after(*STATES["spoiled delivered"])
+        assert outcome(order, orders.RETURN_SPOILED) == "ReturnRequested"
+        late = RequestReturn("ret_9", orders.ONE_MUG, "", orders.START + timedelta(days=60))
+        assert isinstance(decide(order, late), Refusal)
+
+    @pytest.mark.parametrize("state", ["spoiled", "delivered"])
+    def test_goods_in_transit_or_not_spoiled_are_refused(self, state: str) -> None:
+        assert isinstance(decide(orders.after(*STATES[state]), orders.RETURN_SPOILED), Refusal)
+
+    def test_spoiled_goods_are_returned_once(self) -> None:
+        order = orders.after(*STATES["spoiled delivered"], orders.RETURN_SPOILED)
+        again = RequestReturn("ret_9", orders.ONE_MUG, "", orders.START, "spoiled")
+        assert isinstance(decide(order, again), Refusal)
+        assert decide(order, orders.RETURN_SPOILED) == ()

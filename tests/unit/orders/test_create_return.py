@@ -268,3 +268,35 @@ def test_samples_have_their_answers(log: OrderLog, context: Any) -> None:
         prepare(log, order)
     for name, event in events_.items():
         assert samples.agrees(create_return.handler(event, context), samples.expected(name)), name
+
+
+SPOILED = BODY | {"reason_code": "spoiled"}
+
+
+@pytest.fixture
+def spoiled(post: Post, log: OrderLog) -> OrderLog:
+    """Place an order and deliver it after a mug of its first parcel spoiled in transit; return its log."""
+    post(key="sample-order-1")
+    advance_to(log, "spoiled delivered")
+    return log
+
+
+def test_spoiled_goods_are_returned_although_the_window_is_over(spoiled: OrderLog, context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(create_return, "WINDOW", timedelta(days=-2))
+    assert create(context)["body"]["detail"] == "the time for returns is over"
+    answer = create(context, SPOILED)
+    assert (answer["statusCode"], answer["body"]["reason_code"]) == (201, "spoiled")
+    assert create(context, SPOILED, key="return-2")["statusCode"] == 409
+
+
+def test_order_shows_its_spoiled_lines(spoiled: OrderLog, context: Any) -> None:
+    event = samples.sample("orders/get_order/order") | {"pathParameters": {"order_id": ORDER}}
+    event["requestContext"]["authorizer"] |= {"customer_id": "ann"}
+    parcels = decoded(get_order.handler(event, context))["body"]["parcels"]
+    assert [parcel.get("spoiled") for parcel in parcels] == [[MUG], None]
+
+
+@pytest.mark.parametrize("body", [SPOILED, BODY | {"reason_code": "stale"}])
+def test_reason_code_needs_spoiled_goods_and_a_known_value(delivered: OrderLog, context: Any, body: Any) -> None:
+    assert create(context, body)["statusCode"] in {409, 422, 400}
+    assert requested_returns(delivered) == []

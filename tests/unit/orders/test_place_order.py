@@ -215,8 +215,17 @@ class TestCatalogue:
         "a currency in words": {"currency": {"S": "euro"}},
         "a category in words": {"category": {"S": "Kitchen ware"}},
         "a boolean as text": {"active": {"S": "true"}},
+        "an empty range of temperatures": {"temperature_range": {"M": {"lowest": {"N": "80"}, "highest": {"N": "20"}}}},
+        "half a range of temperatures": {"temperature_range": {"M": {"lowest": {"N": "80"}}}},
         "a blank name": {"name": {"S": " \u200b"}},
     }
+
+    def test_line_has_the_temperatures_that_its_product_endures(self, post: Post, shop: Aws) -> None:
+        endures = {"temperature_range": {"M": {"lowest": {"N": "20"}, "highest": {"N": "80"}}}}
+        shop.dynamodb.seed("Catalogue", product("MUG-BLUE") | endures)
+        mugs, filters = post()["body"]["lines"]
+        assert mugs["temperature_range"] == {"lowest": 20, "highest": 80}
+        assert "temperature_range" not in filters
 
     @pytest.mark.parametrize("case", UNUSABLE)
     def test_invalid_catalogue_row_is_logged_and_not_sold(self, post: Post, shop: Aws, logged: Lines, case: str) -> None:

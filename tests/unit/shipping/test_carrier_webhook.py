@@ -107,6 +107,17 @@ class TestReceiveWebhook:
         assert (aws.dynamodb.calls, aws.sqs.calls, aws.secretsmanager.calls) == ({"Query": 1, "PutItem": 1}, {}, {})
         assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
 
+    def test_dispatch_of_goods_with_a_range_begins_their_watch(self, post: Post, deliver: Deliver, aws: Any) -> None:
+        place(LOG, lines={"CHEESE-BRIE": 1, "MUG-BLUE": 2})
+        advance(LOG, "ord_1", *SAGA_STEPS)
+        brie = [{"sku": "CHEESE-BRIE", "quantity": 1}]
+        post(carrier_event("dispatched", parcel_id="parcel_1", lines=brie))
+        assert deliver("dispatched", parcel_id="parcel_1", lines=brie)
+        assert deliver("dispatched", parcel_id="parcel_2", lines=TWO)
+        [(url, sent)] = aws.sqs.sent.items()
+        assert url == receive_webhook.TRACK_QUEUE_URL
+        assert [message["parcel_id"] for message in sent] == ["parcel_1", "parcel_1"]
+
     def test_repeated_event_changes_nothing(self, post: Post, aws: Any) -> None:
         confirmed()
         body = carrier_event("dispatched", parcel_id="parcel_1", lines=TWO)
@@ -366,7 +377,7 @@ def test_docs_show_every_webhook_event() -> None:
     for one in documented:
         raw = json.dumps(one).encode()
         read = (
-            carrier_events.reading_decoder.decode(raw)
+            carrier_events.tracked_decoder.decode(raw)
             if one["type"] == carrier_events.READING
             else carrier_events.carrier_event_decoder.decode(raw)
         )

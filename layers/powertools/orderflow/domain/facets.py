@@ -8,6 +8,7 @@ from orderflow.domain.stock import *  # isort: skip
 from orderflow.domain.screening import *  # isort: skip
 from orderflow.domain.review import *  # isort: skip
 from orderflow.domain.shipping import *  # isort: skip
+from orderflow.domain.parcel_conditions import *  # isort: skip
 from orderflow.domain.returns import *  # isort: skip
 from orderflow.domain.payment import *  # isort: skip
 from orderflow.domain.cancellation import *  # isort: skip

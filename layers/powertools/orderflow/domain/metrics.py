@@ -49,6 +49,7 @@ OLDEST_OPEN_ORDER_SECONDS = Metric("OldestOpenOrderSeconds", "Seconds", _BY_SERV
 # One value for each held order: its samples count them, its percentiles are their ages.
 HELD_ORDER_SECONDS = Metric("HeldOrderSeconds", "Seconds")
 STOCK_OUTS = Metric("StockOuts", "Count")
+PARCEL_ALERTS = Metric("ParcelAlerts", "Count", (("cause",),))
 # Minor units.
 CAPTURED_AMOUNT = Metric("CapturedAmount", "None", (("currency",),))
 REFUNDED_AMOUNT = Metric("RefundedAmount", "None", (("currency",),))

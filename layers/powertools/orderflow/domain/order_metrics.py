@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from orderflow.domain import metrics
 from orderflow.domain.metrics import Measurement
 from orderflow.domain.order import latest
+from orderflow.domain.parcel_conditions import ParcelConditionAlerted
 from orderflow.domain.payment import PaymentCaptured, PaymentRefunded
 from orderflow.domain.stock import StockReservationFailed
 
@@ -26,6 +27,8 @@ def measured(order: Order, event: Event) -> Iterator[Measurement]:
     match event.data:
         case StockReservationFailed():
             yield Measurement(metrics.STOCK_OUTS, 1)
+        case ParcelConditionAlerted(cause=cause):
+            yield Measurement(metrics.PARCEL_ALERTS, 1, (("cause", cause),))
         case PaymentCaptured(amount=amount):
             yield Measurement(metrics.CAPTURED_AMOUNT, amount.amount, (("currency", amount.currency),))
         case PaymentRefunded(amount=amount):

@@ -44,6 +44,8 @@ RejectionReason = Literal["out_of_stock", "fraud_refused", "payment_declined", "
 CancelledBy = Literal["customer", "operator"]
 DisputeOutcome = Literal["won", "lost"]
 DisputeState = Literal["open", "won", "lost"]
+ParcelCause = Literal["temperature_out_of_range", "goods_spoiled", "not_moving", "silent"]
+ReturnReasonCode = Literal["spoiled"]
 
 SHIPPABLE: frozenset[State] = frozenset({"confirmed", "partly_dispatched", "cancelling"})
 
@@ -70,11 +72,19 @@ class Cancellation(Struct, frozen=True):
     reason: str
 
 
+class ParcelCondition(Struct, frozen=True):
+    """A condition of a parcel that was alerted and not resolved, and since when (UTC) it holds."""
+
+    cause: ParcelCause
+    since: datetime
+
+
 class Parcel(Struct, frozen=True, kw_only=True):
     """A dispatched part of the order.
 
     `left_at` is the carrier's time of dispatch, if it reported one; `capture_id` is set once the parcel is paid for; `refunded` are
-    the minor units refunded for its loss.
+    the minor units refunded for its loss. `conditions` were alerted and not resolved, `alerts` counts all alerts, and `spoiled` are
+    the lines that spoiled in transit.
     """
 
     parcel_id: str
@@ -85,15 +95,26 @@ class Parcel(Struct, frozen=True, kw_only=True):
     delivered_at: datetime | None = None
     capture_id: str | None = None
     refunded: int = 0
+    conditions: tuple[ParcelCondition, ...] = ()
+    alerts: int = 0
+    spoiled: tuple[StockLine, ...] = ()
+
+    def condition(self, cause: ParcelCause) -> ParcelCondition | None:
+        """Return the present condition of this cause, or None."""
+        return next((one for one in self.conditions if one.cause == cause), None)
 
 
 class Return(Struct, frozen=True, kw_only=True):
-    """Lines that the customer returns. `amount` is set once they are received; `refunded` are the minor units refunded for them."""
+    """Lines that the customer returns. `amount` is set once they are received; `refunded` are the minor units refunded for them.
+
+    `reason_code` is `spoiled` for goods that spoiled in transit, which are not sold again.
+    """
 
     return_id: str
     lines: tuple[StockLine, ...]
     reason: str
     requested_at: datetime
+    reason_code: ReturnReasonCode | None = None
     amount: Money | None = None
     refunded: int = 0
 

@@ -17,6 +17,7 @@ Category = Annotated[
     str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9-]*$(?!\n)", description="What kind of product it is")
 ]
 Quantity = Annotated[int, Meta(ge=1, le=999)]
+Temperature = Annotated[int, Meta(ge=-1000, le=1000, description="In tenths of a degree Celsius")]
 Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC")]
 
 
@@ -48,14 +49,36 @@ class Address(Struct, frozen=True, omit_defaults=True):
     region: Annotated[str, Meta(max_length=100)] = ""
 
 
+class Position(Struct, frozen=True):
+    """A position on the earth, in degrees."""
+
+    lat: Annotated[float, Meta(ge=-90, le=90)]
+    lon: Annotated[float, Meta(ge=-180, le=180)]
+
+
+class TemperatureRange(Struct, frozen=True):
+    """The temperatures that goods endure in transit, both included, in tenths of a degree Celsius."""
+
+    lowest: Temperature
+    highest: Temperature
+
+    def __contains__(self, temperature: int) -> bool:
+        """Return whether goods endure this temperature."""
+        return self.lowest <= temperature <= self.highest
+
+
 class Line(Struct, frozen=True, omit_defaults=True):
-    """One product of an order with the price, and the category if any, that the catalogue had when it was placed."""
+    """One product of an order with the price that the catalogue had when it was placed.
+
+    Category and temperature range are left out where the product has none.
+    """
 
     sku: Sku
     name: str
     quantity: Quantity
     unit_price: Money
     category: Category | None = None
+    temperature_range: TemperatureRange | None = None
 
 
 class StockLine(Struct, frozen=True):
