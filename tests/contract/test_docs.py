@@ -9,7 +9,8 @@ import pytest
 from devtools.commands import COMMANDS, KINDS
 from devtools.local.post_fulfilment import SCRIPTS
 from devtools.local.scenarios import REQUESTS, SCENARIOS
-from devtools.target import ROOT
+from devtools.target import AWS, ROOT
+from tests.integration.capabilities import LACKS
 from tests.support.orders import COMMANDS as ORDER_COMMANDS
 from tests.support.orders import STATES
 
@@ -80,6 +81,12 @@ def anchors(path: Path) -> set[str]:
     """Return the anchors of a document's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_capabilities_that_aws_lacks_are_listed_with_their_reason() -> None:
+    text = (ROOT / "docs" / "fidelity.md").read_text("utf-8")
+    section = text.partition("## Tests on AWS")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([a-z -]+)`", section, re.MULTILINE)) == {*LACKS[AWS], "local issuer"}
 
 
 def test_readme_shows_the_first_commands() -> None:
