@@ -10,6 +10,7 @@ from devtools import commands, manual, options
 from devtools.commands import COMMANDS
 from devtools.options import Command, arguments
 from devtools.target import ROOT
+from tests.integration import test_stack_commands
 
 TRACE = COMMANDS["trace"]
 
@@ -121,3 +122,10 @@ def test_a_group_is_listed_by_part_of_its_name(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         manual.lines(everything=True, group="nowhere")
     assert "GROUP must be part of one of Set up, Run locally" in capsys.readouterr().err
+
+
+def test_every_command_with_a_stack_is_run_on_one_or_has_a_reason() -> None:
+    taking = {name for name, command in COMMANDS.items() if any(option.name == "STACK" for option in command.options)}
+    assert taking == test_stack_commands.OPTIONS.keys() | test_stack_commands.ELSEWHERE.keys(), (
+        "see tests/integration/test_stack_commands.py"
+    )
