@@ -385,11 +385,11 @@ def every_webhook(observed: Observer) -> None:
     for module in ("shipping.handlers.receive_webhook", "payments.handlers.receive_webhook"):
         # A new process, which has not read the secret.
         importlib.import_module(module).SECRET._read_at = float("-inf")
-    dispatched, reading = (
-        sample(f"shipping/{name}")["Records"][-1]["body"] for name in ("retry_carrier_events/dispatched", "track_parcels/readings")
-    )
+    known = ("shipping/retry_carrier_events/dispatched", "shipping/track_parcels/readings")
+    bodies = [sample(name)["Records"][-1]["body"] for name in known]
+    dispatched = bodies[0]
     early = json.dumps(json.loads(dispatched) | {"type": "delivered", "parcel_id": "parcel_9"})
-    for body in (dispatched, reading, early):
+    for body in (*bodies, early):
         request = sample("shipping/receive_webhook/unsigned") | {"headers": webhooks.headers(body.encode()), "body": body}
         observed.run("shipping.handlers.receive_webhook", request)
     observed.run("shipping.handlers.retry_carrier_events", messages(json.loads(dispatched) | {"type": "lost"}, json.loads(early)))
@@ -543,7 +543,7 @@ def every_call(observed: Observer) -> None:
     body = json.dumps({"detail": {"order_id": "ord_good", "correlation_id": "c"}, "order_id": "ord_good", "correlation_id": "c"})
     dead_letter = {"MessageId": "m", "ReceiptHandle": "r", "Body": body}
     failed = {**dead_letter, "Body": json.dumps({**json.loads(body), "workflow": "review"})}
-    for queue in redrive_routes.routes("operations", topic="", saga="", review=""):
+    for queue in redrive_routes.routes("operations", topic="", saga="", workflows={redrive_routes.REVIEW: ""}):
         observed.lend(receive_message=[{"Messages": [dead_letter]}])
         observed.run("operations.handlers.redrive", {"queue": queue, "max": 1})
     of_rule = {"RULE_ARN": {"DataType": "String", "StringValue": "rule"}}
@@ -588,7 +588,7 @@ def every_remediation(observed: Observer) -> None:
         observed.lend(**found, list_deployments={"Items": flags, "deployments": ["d-1"]}, get_hosted_configuration_version=documents)
 
     alarms = [sample("operations/decide_remediation/unlisted")["alarm"]]
-    queues = [dead_letters(name) for name in redrive_routes.routes("operations", topic="", saga="", review="")]
+    queues = [dead_letters(name) for name in redrive_routes.routes("operations", topic="", saga="", workflows={redrive_routes.REVIEW: ""})]
     watched = [("ApproximateNumberOfMessagesVisible", queue) for queue in queues]
     watched += [("ApproximateAgeOfOldestMessage", queue) for queue in alarm_signals.LIMITS]
     metrics = [{"namespace": "AWS/SQS", "name": name, "dimensions": {"QueueName": f"order-pipeline-{queue}"}} for name, queue in watched]

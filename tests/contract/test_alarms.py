@@ -13,6 +13,7 @@ from devtools.target import ROOT
 from tests.contract.stack import Stack
 from tests.support import alarm_states
 from tests.support.alarm_states import Data, Points, every
+from tests.support.guidance import require_same
 
 RUNBOOKS = (ROOT / "docs" / "runbooks.md").read_text("utf-8")
 SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", RUNBOOKS, flags=re.MULTILINE)[1:]}
@@ -105,10 +106,15 @@ def test_every_section_has_alarms_and_says_four_things() -> None:
         *((group.name, group.id) for group in alarms.GROUPS),
     ]:
         expected.setdefault(name, set()).add(identifier)
-    assert expected.keys() == SECTIONS.keys()
+    require_same(
+        SECTIONS, expected, "docs/runbooks.md, as sections", "each runbook of an alarm in devtools/monitoring/alarms.py is a section"
+    )
     for name, text in SECTIONS.items():
         listed, *parts = re.split(r"^- \*\*(\w+)\.\*\* ", text, flags=re.MULTILINE)
-        assert set(re.findall(r"`(\w+Alarm)`", listed)) == expected[name], name
+        found = re.findall(r"`(\w+Alarm)`", listed)
+        require_same(
+            found, expected[name], f"the alarms of docs/runbooks.md, section {name}", "devtools/monitoring/alarms.py names that section"
+        )
         assert parts[::2] == ["Meaning", "See", "Do", "Over"], name
         assert all(part.strip() for part in parts[1::2]), name
 

@@ -26,6 +26,7 @@ from tests.contract.stack import Stack, referred
 from tests.contract.test_routing import ROUTES, STREAMED
 from tests.support import orders
 from tests.support.contracts import DATES, UNNAMED, VERSIONS, embedded_events, problems, validator
+from tests.support.guidance import require_same
 
 OPERATIONS = {event.type: event for event in remediation_events.EVENTS}
 TYPES = (*events.EVENT_TYPES, UNNAMED, *OPERATIONS)
@@ -153,14 +154,14 @@ def test_registry_entry_is_openapi_and_equals_the_schema(name: str, version: int
 def test_registry_template_has_valid_schemas() -> None:
     resources = yaml.safe_load((ROOT / "schemas/registry.yaml").read_text("utf-8"))["Resources"]
     contents = {name: entry["Properties"]["Content"] for name, entry in resources.items() if name != "Registry"}
-    assert set(contents) == {f"{name}{version}" for name, version in VERSIONS}
+    require_same(contents, {f"{name}{version}" for name, version in VERSIONS}, "schemas/registry.yaml", "run `make contracts`")
     # The registry's quota for one schema.
     assert max(map(len, contents.values())) <= 100_000
 
 
 def test_asyncapi_document_links_every_schema_and_example() -> None:
     document = yaml.safe_load((ROOT / "schemas/asyncapi.yaml").read_text("utf-8"))
-    assert set(document["components"]["messages"]) == set(TYPES)
+    require_same(document["components"]["messages"], TYPES, "schemas/asyncapi.yaml", "run `make contracts`")
     for name, message in document["components"]["messages"].items():
         path = ROOT / "schemas" / message["payload"]["schema"]["$ref"]
         assert json.loads(path.read_text("utf-8"))["title"] == name
@@ -308,7 +309,10 @@ def test_documented_producers_are_those_in_the_code() -> None:
     producers |= {UNNAMED: {"ledger"}} | {name: callers[name] for name in OPERATIONS}
     released = releases.read(command.RELEASED).events
     found = {name: tuple(sorted(contexts)) for name, contexts in producers.items()}
-    for name, contexts in routes.PRODUCERS.items():
+    present = {path.parent.name for path in (ROOT / "functions").glob("*/handlers")}
+    for name, listed in routes.PRODUCERS.items():
+        # Events of a context that was removed stay in the log, and appear in it no more.
+        contexts = tuple(context for context in listed if context in present)
         assert name in found, f"no test order has {name}: add a state that has it to STATES in tests/support/orders.py"
         # An event may come before the function that appends it, until it is released.
         unused = not found[name] and name not in released

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 from devtools.commands import COMMANDS, KINDS
-from devtools.local.post_fulfilment import SCRIPTS
-from devtools.local.scenarios import REQUESTS, SCENARIOS
 from devtools.target import AWS, ROOT
 from tests.integration.capabilities import LACKS
 from tests.support.orders import COMMANDS as ORDER_COMMANDS
@@ -91,13 +89,6 @@ def test_capabilities_that_aws_lacks_are_listed_with_their_reason() -> None:
 
 def test_readme_shows_the_first_commands() -> None:
     assert {"make run", "make test", "make invoke"} <= set(commands(README.read_text("utf-8")))
-
-
-def test_readme_counts_orders_and_results() -> None:
-    orders = len(SCENARIOS) + len(SCRIPTS)
-    results = orders + len(REQUESTS) + len(("emails", "ledger", "analytics"))
-    text = " ".join(README.read_text("utf-8").split())
-    assert f"{orders} orders, {results} results checked, in a minute" in text
 
 
 def test_readme_states_the_sizes_that_make_prints() -> None:

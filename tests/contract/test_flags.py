@@ -12,6 +12,7 @@ from jsonschema import Draft4Validator
 from fraud.domain import fraud_rules
 from shipping.domain import parcel_watch
 from tests.contract.stack import Stack, referred
+from tests.support.guidance import require_same
 
 READERS = {"FraudScreen", "ShippingTrack", "ShippingCheck"}
 # They read the deployments instead; one of them deploys.
@@ -138,10 +139,15 @@ def test_only_configured_providers_can_be_chosen(stack: Stack) -> None:
 def test_schema_and_functions_have_the_same_thresholds(stack: Stack) -> None:
     fraud = schema(stack)["properties"]["fraud"]["properties"]
 
-    assert set(fraud) == set(fraud_rules.Thresholds.__struct_fields__)
-    assert set(fraud["weights"]["properties"]) == set(fraud_rules.Weights.__struct_fields__)
-    assert set(fraud["velocity"]["properties"]) == set(fraud_rules.Velocity.__struct_fields__)
-    assert set(schema(stack)["definitions"]["amounts"]["properties"]) == set(fraud_rules.AmountLimits.__struct_fields__)
+    amounts = schema(stack)["definitions"]["amounts"]["properties"]
+    for found, model in (
+        (fraud, fraud_rules.Thresholds),
+        (fraud["weights"]["properties"], fraud_rules.Weights),
+        (fraud["velocity"]["properties"], fraud_rules.Velocity),
+        (amounts, fraud_rules.AmountLimits),
+    ):
+        where = f"the schema of the flags in template.yaml, beside the other fields of {model.__name__}"
+        require_same(found, model.__struct_fields__, where, "functions/fraud/domain/fraud_rules.py has the field")
 
 
 def test_empty_flags_are_accepted(stack: Stack) -> None:

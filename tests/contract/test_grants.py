@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from devtools.target import ROOT
+from orderflow.domain.events import PRODUCERS
 from tests.contract.policies import ATTACHED, arn, service_arn
 from tests.contract.stack import AWS_MANAGED, Stack, aws_managed, listed, referred
 
@@ -94,7 +95,7 @@ ASSUMED_BY = {
 OF_AWS = {"ApiLogsRole": {"service-role/AmazonAPIGatewayPushToCloudWatchLogs"}}
 ACCOUNT = {"Ref": "AWS::AccountId"}
 # The event sources that each publishing function may use.
-APPENDING = ["orders", "inventory", "fraud", "payments", "shipping", "invoices", "reviews"]
+APPENDING = list(dict.fromkeys(context for contexts in PRODUCERS.values() for context in contexts))
 SOURCES: dict[str, list[str]] = {
     "OrdersPublishRole": APPENDING,
     "OperationsReconcileRole": APPENDING,

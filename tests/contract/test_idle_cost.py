@@ -22,6 +22,7 @@ from devtools.target import ROOT
 from tests.contract.stack import Stack, referred
 from tests.fakes.aws.dynamodb import FakeDynamoDB
 from tests.fakes.aws.environment import TABLES, Aws
+from tests.support.guidance import require_same
 
 DEV_DOLLARS, PROD_DOLLARS = 15.0, 30.0
 STRIPE = {"StripeSecretArn": "arn:aws:secretsmanager:us-east-1:000000000000:secret:stripe"}
@@ -67,7 +68,8 @@ def test_every_resource_type_is_priced_or_known_to_be_free(env: str, more: dict[
 
 def test_conditional_resources_are_priced_or_known_to_be_free(stack: Stack) -> None:
     types = {resource["Type"] for resource in stack.resources.values()}
-    assert types - {"AWS::CloudFormation::Stack"} <= set(idle_prices.PRICED) | set(idle_prices.FREE)
+    unknown = types - {"AWS::CloudFormation::Stack"} - set(idle_prices.PRICED) - set(idle_prices.FREE)
+    require_same((), unknown, "PRICED or FREE in devtools/checks/idle_prices.py", "`make idle-cost` bills each type of resource")
 
 
 def test_web_acl_is_priced_with_its_rules() -> None:
@@ -152,7 +154,9 @@ def test_uncountable_schedule_is_an_error(expression: str) -> None:
 
 
 def test_every_scheduled_function_has_a_cost_per_run(stack: Stack) -> None:
-    assert {function for function, *_ in scheduled(stack)} == set(idle_prices.RUN_READ_UNITS)
+    functions = {function for function, *_ in scheduled(stack)}
+    where = "RUN_READ_UNITS in devtools/checks/idle_prices.py"
+    require_same(idle_prices.RUN_READ_UNITS, functions, where, "a scheduled function costs these read units without orders")
 
 
 class AnHourLater(datetime):

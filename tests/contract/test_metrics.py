@@ -15,6 +15,7 @@ from devtools.target import ROOT
 from orderflow.domain import metrics
 from orderflow.domain.metrics import Metric
 from tests.contract.stack import Stack
+from tests.support.guidance import require_same
 
 REGISTRY = {name: one for name, one in vars(metrics).items() if isinstance(one, Metric)}
 LAYER = ROOT / "layers" / "powertools" / "orderflow"
@@ -33,8 +34,9 @@ def recorded(folder: Path) -> frozenset[str]:
 
 def test_every_metric_is_recorded_and_described() -> None:
     everywhere = recorded(LAYER).union(*(recorded(folder) for folder in (ROOT / "functions").iterdir() if folder.is_dir()))
-    assert everywhere == set(REGISTRY)
-    assert {one.metric for one in metric_catalogue.CATALOGUE} == set(REGISTRY.values())
+    require_same(REGISTRY, everywhere, "orderflow/domain/metrics.py", "a metric is defined there if and only if code records it")
+    described = [name for name, metric in REGISTRY.items() if metric in {one.metric for one in metric_catalogue.CATALOGUE}]
+    require_same(described, REGISTRY, "CATALOGUE in devtools/monitoring/metric_catalogue.py", "it describes every metric")
     assert len(metric_catalogue.CATALOGUE) == len(REGISTRY)
 
 
@@ -49,7 +51,8 @@ def test_a_metric_is_recorded_where_the_catalogue_says() -> None:
 
 def test_no_metric_has_a_dimension_of_many_values() -> None:
     known = {"service", "outcome", "step", "currency", "operation", "reason", "cause"}
-    assert {name for metric in REGISTRY.values() for names in metric.dimensions for name in names} == known
+    used = {name for metric in REGISTRY.values() for names in metric.dimensions for name in names}
+    require_same(known, used, "`known` in this test", "a dimension must have few values: each combination is billed as a metric")
 
 
 def test_steps_are_those_of_the_saga() -> None:
@@ -59,8 +62,9 @@ def test_steps_are_those_of_the_saga() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "timed_step"
     ]
-    timed = {argument.value for call in calls for argument in call.args if isinstance(argument, ast.Constant)}
-    assert timed == set(metric_catalogue.STEP_OUTCOMES)
+    timed = {str(argument.value) for call in calls for argument in call.args if isinstance(argument, ast.Constant)}
+    where = "STEP_OUTCOMES in devtools/monitoring/metric_catalogue.py"
+    require_same(metric_catalogue.STEP_OUTCOMES, timed, where, "it lists the outcomes of each step that @timed_step names")
     workflow = (ROOT / "workflows" / "fulfilment.asl.json").read_text("utf-8")
     assert len(timed) == len(set(re.findall(r"\$\{(\w+)\}", workflow)) - {"OperationsQueueUrl"})
 

@@ -11,7 +11,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from devtools.checks.openapi import command
-from devtools.checks.openapi.problems import PROBLEMS
+from devtools.checks.openapi.components import PROBLEMS
 from devtools.target import ROOT
 from loyalty.api_models import PointsAnswer
 from orderflow.aws.http import PROBLEM_BASE
@@ -29,6 +29,7 @@ from orders.api_models import (
 from reviews.api_models import DecisionRequest, OpenReviews
 from reviews.domain.decisions import Decision
 from tests.contract.stack import Stack
+from tests.support.guidance import require_same
 
 ORDERS = (PlaceOrderRequest, CancelOrderRequest, CreateReturnRequest, OrderAnswer, OrderList, ReturnAnswer, Timeline)
 PRODUCTS = (ProductAnswer, ProductList)
@@ -89,12 +90,19 @@ def test_openapi_has_the_templates_routes_and_their_security(stack: Stack, docum
 
 def test_openapi_lists_exactly_the_problems_of_code_and_gateway(stack: Stack) -> None:
     listed = {(problem.status, problem.code, problem.title) for problem in PROBLEMS}
-    assert listed == raised() | gateway_problems(stack)
+    needed = {f"{code} ({status}, {title})" for status, code, title in raised() | gateway_problems(stack)}
+    described = {f"{code} ({status}, {title})" for status, code, title in listed}
+    require_same(
+        described, needed, "PROBLEMS in devtools/checks/openapi/components.py", "it lists the problems that code and gateway raise"
+    )
 
 
 def test_problems_document_lists_the_same_problems() -> None:
     rows = [line.split("|")[1] for line in (ROOT / "docs/problems.md").read_text("utf-8").splitlines() if line.startswith("| `")]
-    assert {code for row in rows for code in re.findall("`([a-z-]+)`", row)} == {problem.code for problem in PROBLEMS}
+    listed = {code for row in rows for code in re.findall("`([a-z-]+)`", row)}
+    require_same(
+        listed, {problem.code for problem in PROBLEMS}, "the table of docs/problems.md", "it has a row for each problem of the API"
+    )
 
 
 def test_every_example_is_decoded_by_its_model(document: dict[str, Any]) -> None:
@@ -105,7 +113,7 @@ def test_every_example_is_decoded_by_its_model(document: dict[str, Any]) -> None
             seen.add(name)
             for example in content["examples"].values():
                 msgspec.convert(example["value"], MODELS[name], strict=False)
-    assert seen == set(MODELS)
+    require_same(seen, MODELS, "the operations in devtools/checks/openapi/, with an example", "each model of the API has one")
 
 
 def contents(value: Any) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from devtools.target import ROOT
 from tests.contract.stack import Stack, referred
+from tests.support.guidance import require_same
 
 # The functions that accept only signed messages, and the outputs with their URLs.
 SIGNED = {"ShippingWebhook": "CarrierWebhookUrl", "PaymentsWebhook": "PaymentsWebhookUrl"}
@@ -18,7 +19,8 @@ SIGNED = {"ShippingWebhook": "CarrierWebhookUrl", "PaymentsWebhook": "PaymentsWe
 class TestUrls:
     def test_only_webhook_functions_have_a_url(self, stack: Stack) -> None:
         urls = stack.of("Lambda::Url")
-        assert {referred(url["TargetFunctionArn"]) for url in urls.values()} == set(SIGNED)
+        open_to_all = {referred(url["TargetFunctionArn"]) for url in urls.values()}
+        require_same(SIGNED, open_to_all, "SIGNED in this file", "a function URL is public: its function must verify a signature")
         assert all("Cors" not in url for url in urls.values())
         for function in SIGNED:
             source = (
@@ -51,7 +53,7 @@ class TestUrls:
             for alarm in stack.of("CloudWatch::Alarm").values()
             if (alarm.get("Namespace"), alarm.get("MetricName")) == ("AWS/Lambda", "Url5xxCount")
         }
-        assert watched == set(SIGNED)
+        require_same(watched, SIGNED, "the alarms on Url5xxCount in devtools/monitoring/alarms.py", "a sender of webhooks gives up in time")
 
 
 class TestFloods:

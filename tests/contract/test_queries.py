@@ -8,6 +8,7 @@ from devtools.monitoring.queries import LOG_QUERIES
 from devtools.target import ROOT
 from orderflow.domain import metrics
 from tests.contract.stack import Stack
+from tests.support.guidance import require_same
 
 SOURCES = [path.read_text("utf-8") for folder in ("functions", "layers/powertools/orderflow") for path in (ROOT / folder).rglob("*.py")]
 RUNBOOKS = (ROOT / "docs" / "runbooks.md").read_text("utf-8")
@@ -16,7 +17,7 @@ RUNBOOKS = (ROOT / "docs" / "runbooks.md").read_text("utf-8")
 def test_queries_read_the_log_group_of_every_context(stack: Stack) -> None:
     groups = [group["LogGroupName"] for group in stack.of("Logs::LogGroup").values() if "/aws/lambda/" in str(group["LogGroupName"])]
     found = stack.of("Logs::QueryDefinition")
-    assert found.keys() == {query.id for query in LOG_QUERIES}
+    require_same(found, {query.id for query in LOG_QUERIES}, "observability.yaml", "run `make observability`")
     for name, query in found.items():
         assert sorted(map(str, query["LogGroupNames"])) == sorted(map(str, groups)), name
         assert query["Name"]["Fn::Sub"].startswith("${AWS::StackName}/"), name

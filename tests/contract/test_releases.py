@@ -15,6 +15,7 @@ from devtools.target import ROOT
 from tests.contract.stack import ALIAS, Stack, referred
 from tests.contract.test_template import watched
 from tests.contract.test_workflows import invoking, workflow
+from tests.support.guidance import require_same
 
 API = {"IdentityAuthorize", "OrdersPlace", "OrdersGet"}
 STEPS = {"InventoryReserve", "FraudScreen", "PaymentsAuthorize", "OrdersConfirm"}
@@ -33,7 +34,8 @@ def versions(resources: dict[str, Any]) -> set[str]:
 
 class TestShift:
     def test_functions_that_a_customer_waits_for_have_an_alias(self, stack: Stack) -> None:
-        assert {referred(alias["FunctionName"]) for alias in stack.of("Lambda::Alias").values()} == SHIFTED
+        shifted = {referred(alias["FunctionName"]) for alias in stack.of("Lambda::Alias").values()}
+        require_same(SHIFTED, shifted, "SHIFTED in this file", "a function with AutoPublishAlias is released by canary (decision 49)")
         assert set(groups(stack)) == SHIFTED
 
     def test_protected_stage_shifts_by_canary_and_dev_at_once(self, stack: Stack) -> None:

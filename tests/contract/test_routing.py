@@ -35,7 +35,7 @@ OF_AWS = {"RemediationRule"}
 REPLAYS = {None: "too", json.dumps([{"exists": True}]): "alone", json.dumps([{"exists": False}]): "never"}
 REPLAY = {"replay-name": "rebuild"}
 # The redrive routes, with logical ids of topic and workflows and short names of queues.
-REDRIVEN = redrive.routes("operations", topic="Notifications", saga="Fulfilment", review="Review")
+REDRIVEN = redrive.routes("operations", topic="Notifications", saga="Fulfilment", workflows={redrive.REVIEW: "Review"})
 # Failed scheduled runs need no redrive, since the next run does their work; failed remediations, since their alarms are over.
 MANUAL = {"scheduled-jobs", "remediation"}
 

@@ -16,6 +16,7 @@ from orderflow.domain import events
 from orders.api_models import PlaceOrderRequest
 from tests.contract.stack import ALIAS, Stack, referred
 from tests.contract.test_routing import RESOURCES
+from tests.support.guidance import require_same
 
 EVENTS = ROOT / "events"
 WORKFLOWS = [json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "workflows").glob("*.asl.json"))]
@@ -87,7 +88,9 @@ def folder(stack: Stack, function: str) -> str:
 
 
 def test_every_function_has_a_sample_and_every_folder_a_function(stack: Stack) -> None:
-    assert {name.rpartition("/")[0] for name in SAMPLES} == {folder(stack, name) for name in stack.of("Lambda::Function")}
+    folders = {name.rpartition("/")[0] for name in SAMPLES}
+    needed = {folder(stack, name) for name in stack.of("Lambda::Function")}
+    require_same(folders, needed, "events/, as a folder with a sample event", "`make invoke` runs each function with its samples")
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -97,7 +100,7 @@ def test_every_sample_has_an_answer(name: str) -> None:
 
 def test_every_answer_belongs_to_a_sample() -> None:
     answers = {str(path.relative_to(EVENTS)).removesuffix(".answer.json") for path in EVENTS.glob("*/*/*.answer.json")}
-    assert answers == set(SAMPLES)
+    require_same(answers, SAMPLES, "events/, as a file ending in .answer.json", "each sample has an answer beside it")
 
 
 @pytest.mark.parametrize("name", requests())
@@ -115,7 +118,8 @@ def test_request_sample_belongs_to_a_route_of_its_function(stack: Stack, name: s
 
 def test_only_webhooks_have_function_urls(stack: Stack) -> None:
     urls = stack.of("Lambda::Url").values()
-    assert {folder(stack, referred(url["TargetFunctionArn"])) for url in urls} == set(WEBHOOKS)
+    served = {folder(stack, referred(url["TargetFunctionArn"])) for url in urls}
+    require_same(WEBHOOKS, served, "WEBHOOKS in this file", "samples of functions with a URL are checked as webhooks")
 
 
 @pytest.mark.parametrize("name", of(*WEBHOOKS))

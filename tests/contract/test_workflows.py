@@ -8,6 +8,7 @@ import pytest
 
 from devtools.target import ROOT
 from tests.contract.stack import Stack
+from tests.support.guidance import require_same
 
 MACHINES = {"Fulfilment": "fulfilment", "Review": "review", "Remediation": "remediation"}
 # The topic that a workflow may publish to.
@@ -27,7 +28,8 @@ def invoking(source: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
 
 class TestWorkflows:
     def test_every_state_machine_is_listed(self, stack: Stack) -> None:
-        assert set(stack.of("StepFunctions::StateMachine")) == set(MACHINES)
+        machines = stack.of("StepFunctions::StateMachine")
+        require_same(MACHINES, machines, "MACHINES in this file, with the end of its name", "the tests of this class check it")
 
     @pytest.mark.parametrize("machine", MACHINES)
     def test_workflow_role_may_invoke_exactly_its_steps(self, stack: Stack, machine: str) -> None:
