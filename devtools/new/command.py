@@ -13,7 +13,7 @@ from string import Template
 from typing import Any
 
 from devtools import ui
-from devtools.cli import UserError
+from devtools.cli import UsageError, UserError
 from devtools.new import edits
 from devtools.target import ROOT
 from orderflow.domain.events import EVENT_TYPES, STREAM_ONLY_EVENTS
@@ -21,7 +21,14 @@ from orderflow.domain.events import EVENT_TYPES, STREAM_ONLY_EVENTS
 PARTS = Path(__file__).parent / "parts"
 # Generators that read the template and the code; each runs in its own process, to import the new files.
 GENERATORS = ("contracts", "openapi", "observability", "diagram")
-REQUEST = "loyalty/get_points/points.json"
+REQUEST = "orders/list_orders/no-order-yet.json"
+
+
+EXAMPLES = {
+    "consumer": "NAME=orders/send_gifts EVENTS=OrderConfirmed",
+    "endpoint": 'NAME=orders/get_tier ROUTE="GET /tier"',
+    "context": "NAME=gifts EVENTS=OrderConfirmed",
+}
 
 
 def main(arguments: Namespace) -> int:
@@ -30,13 +37,14 @@ def main(arguments: Namespace) -> int:
     Raises:
         UserError: a name is taken or has another form, an event or context is unknown; nothing is written then.
     """
+    require_name(arguments.kind, arguments.name)
     match arguments.kind:
         case "consumer":
-            context, module = use_case(arguments.name, "consumer", "loyalty/send_gifts EVENTS=OrderConfirmed")
+            context, module = use_case(arguments.name, "consumer")
             known_context(context)
             written = consumer(context, module, event_types(arguments.events))
         case "endpoint":
-            context, module = use_case(arguments.name, "endpoint", 'loyalty/get_tier ROUTE="GET /tier"')
+            context, module = use_case(arguments.name, "endpoint")
             known_context(context)
             written = endpoint(context, module, *route(arguments.route))
         case _:
@@ -57,6 +65,14 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MAKE_VARIABLES", "KIND"}}
 
 
+def require_name(kind: str, name: str) -> None:
+    """Raise UsageError, with an example of the kind, where the kind or the name is missing."""
+    if not kind:
+        raise UsageError(f"the kind is missing: {'; '.join(f'make new {one} {example}' for one, example in EXAMPLES.items())}")
+    if not name:
+        raise UsageError(f"NAME of the {kind} is missing: make new {kind} {EXAMPLES[kind]}")
+
+
 def word(text: str, example: str) -> str:
     """Return a name that Python and AWS accept. Raises UserError for another form."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", text):
@@ -64,12 +80,12 @@ def word(text: str, example: str) -> str:
     return text
 
 
-def use_case(text: str, kind: str, example: str) -> tuple[str, str]:
+def use_case(text: str, kind: str) -> tuple[str, str]:
     """Return context and module of NAME=context/use_case. Raises UserError for another form, or one that exists."""
     context, slash, module = text.partition("/")
     if not slash:
-        raise UserError(f"NAME must be context/use_case, not {text!r}: make new {kind} NAME={example}")
-    if (ROOT / "functions" / word(context, example) / "handlers" / f"{word(module, example)}.py").exists():
+        raise UserError(f"NAME must be context/use_case, not {text!r}: make new {kind} {EXAMPLES[kind]}")
+    if (ROOT / "functions" / word(context, "orders/send_gifts") / "handlers" / f"{word(module, 'orders/send_gifts')}.py").exists():
         raise UserError(f"functions/{context}/handlers/{module}.py exists: choose another NAME than {text}")
     return context, module
 
@@ -175,7 +191,7 @@ def _json(document: Any) -> str:
 def _delivery(event_type: str, queue: str) -> dict[str, Any]:
     """Return the batch by which Lambda delivers the example of an event from a queue."""
     example = json.loads((ROOT / f"schemas/{event_type}/{EVENT_TYPES[event_type].schema_version}.example.json").read_text("utf-8"))
-    sample = json.loads((ROOT / "events/loyalty/award_points/confirmed.json").read_text("utf-8"))
+    sample = json.loads((ROOT / "events/shipping/request_shipment/confirmed.json").read_text("utf-8"))
     [record] = sample["Records"]
     body = json.loads(record["body"]) | {"detail-type": event_type, "source": example["source"], "detail": example}
     arn = record["eventSourceARN"].rpartition(":")[0]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 LAST_SECTION = "  # == Operations:"
 WIDTH = 140
 # A list of more queues than any context has is one of all.
-MANY = 10
+MANY = 6
 
 
 def add_context(root: Path, context: str) -> list[Path]:

@@ -15,7 +15,7 @@ from devtools.new import command
 from devtools.target import ROOT
 
 COPIED = ("template.yaml", "pyproject.toml", "functions/Makefile")
-FOLDERS = ("events/loyalty", "schemas/OrderConfirmed", "functions/loyalty", "functions/payments/handlers", "workflows")
+FOLDERS = ("events/orders", "events/shipping", "schemas/OrderConfirmed", "functions/orders", "functions/payments/handlers", "workflows")
 
 
 @pytest.fixture
@@ -40,25 +40,25 @@ def reachable_queues(found: dict[str, Any], role: str) -> str:
 
 
 def test_consumer_is_fed_by_its_rule_and_can_be_redriven(clone: Path) -> None:
-    command.consumer("loyalty", "send_gifts", ["OrderConfirmed"])
+    command.consumer("orders", "send_gifts", ["OrderConfirmed"])
     found = resources(clone)
-    assert found["LoyaltySendGiftsRule"]["Properties"]["EventPattern"] == {
+    assert found["OrdersSendGiftsRule"]["Properties"]["EventPattern"] == {
         "detail-type": ["OrderConfirmed"],
         "replay-name": [{"exists": False}],
     }
-    assert found["LoyaltySendGifts"]["Properties"]["Handler"] == "loyalty.handlers.send_gifts.handler"
-    for queue in ("LoyaltySendGiftsQueue", "LoyaltySendGiftsDeadLetters"):
+    assert found["OrdersSendGifts"]["Properties"]["Handler"] == "orders.handlers.send_gifts.handler"
+    for queue in ("OrdersSendGiftsQueue", "OrdersSendGiftsDeadLetters"):
         assert queue in reachable_queues(found, "OperationsRedriveRole")
     assert max(map(len, (clone / "template.yaml").read_text("utf-8").splitlines())) <= 140
 
 
 def test_consumer_sample_is_a_delivery_of_the_event(clone: Path) -> None:
-    command.consumer("loyalty", "send_gifts", ["OrderConfirmed"])
-    [record] = json.loads((clone / "events/loyalty/send_gifts/order-confirmed.json").read_text("utf-8"))["Records"]
+    command.consumer("orders", "send_gifts", ["OrderConfirmed"])
+    [record] = json.loads((clone / "events/orders/send_gifts/order-confirmed.json").read_text("utf-8"))["Records"]
     delivered = json.loads(record["body"])
     assert delivered["detail-type"] == delivered["detail"]["type"] == "OrderConfirmed"
-    assert record["eventSourceARN"].endswith(":loyalty-send-gifts")
-    assert (clone / "events/loyalty/send_gifts/order-confirmed.answer.json").exists()
+    assert record["eventSourceARN"].endswith(":orders-send-gifts")
+    assert (clone / "events/orders/send_gifts/order-confirmed.answer.json").exists()
 
 
 def test_consumer_of_guarded_context_may_read_no_other_queue(clone: Path) -> None:
@@ -68,7 +68,7 @@ def test_consumer_of_guarded_context_may_read_no_other_queue(clone: Path) -> Non
 
 
 def test_written_handler_and_test_compile(clone: Path) -> None:
-    written = command.consumer("loyalty", "send_gifts", ["OrderConfirmed"]) + command.endpoint("loyalty", "get_tier", "GET", "/tier")
+    written = command.consumer("orders", "send_gifts", ["OrderConfirmed"]) + command.endpoint("orders", "get_tier", "GET", "/tier")
     for path in written:
         if path.suffix == ".py":
             compile(path.read_text("utf-8"), str(path), "exec")
@@ -76,9 +76,9 @@ def test_written_handler_and_test_compile(clone: Path) -> None:
 
 
 def test_endpoint_has_its_route_and_a_sample_of_it(clone: Path) -> None:
-    command.endpoint("loyalty", "get_gift", "GET", "/gifts/{gift_id}")
-    assert "LoyaltyGetGift" in resources(clone)
-    sample = json.loads((clone / "events/loyalty/get_gift/called.json").read_text("utf-8"))
+    command.endpoint("orders", "get_gift", "GET", "/gifts/{gift_id}")
+    assert "OrdersGetGift" in resources(clone)
+    sample = json.loads((clone / "events/orders/get_gift/called.json").read_text("utf-8"))
     assert (sample["resource"], sample["path"]) == ("/gifts/{gift_id}", "/gifts/sample")
     assert sample["pathParameters"] == {"gift_id": "sample"}
 
@@ -90,21 +90,26 @@ def test_context_is_listed_wherever_contexts_are(clone: Path) -> None:
     assert found["GiftsProcessEvents"]["Properties"]["LoggingConfig"]["LogGroup"] == {"Ref": "GiftsLogs"}
     assert "build-Gifts%:\n\t$(call context,gifts)\n" in (clone / "functions/Makefile").read_text("utf-8")
     project = (clone / "pyproject.toml").read_text("utf-8")
-    assert project.count('"gifts"') == project.count('"loyalty"')
+    assert project.count('"gifts"') == project.count('"orders"')
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: command.use_case("send_gifts", "consumer", "loyalty/send_gifts"), "NAME must be context/use_case"),
-        (lambda: command.use_case("loyalty/SendGifts", "consumer", "send_gifts"), "lower-case words"),
-        (lambda: command.use_case("loyalty/award_points", "consumer", "x"), "exists"),
+        (
+            lambda: command.require_name("", ""),
+            "the kind is missing: make new consumer NAME=.*; make new endpoint NAME=.*; make new context NAME=",
+        ),
+        (lambda: command.require_name("endpoint", ""), "NAME of the endpoint is missing: make new endpoint NAME=orders/get_tier ROUTE="),
+        (lambda: command.use_case("send_gifts", "consumer"), "NAME must be context/use_case"),
+        (lambda: command.use_case("orders/SendGifts", "consumer"), "lower-case words"),
+        (lambda: command.use_case("orders/project", "consumer"), "exists"),
         (lambda: command.known_context("gifts"), "there is no context gifts"),
         (lambda: command.event_types("OrderConfirmd"), "EVENTS must name events of the bus"),
         (lambda: command.event_types("StockReserved"), "EVENTS must name events of the bus"),
         (lambda: command.event_types(""), "EVENTS must name events of the bus"),
         (lambda: command.route("/tier"), "ROUTE must be a method and a path"),
-        (lambda: command.new_context("loyalty"), "functions/loyalty exists"),
+        (lambda: command.new_context("orders"), "functions/orders exists"),
     ],
 )
 def test_mistake_is_refused_before_anything_is_written(clone: Path, call: Any, message: str) -> None:
