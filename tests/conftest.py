@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "AWS_EC2_METADATA_DISABLED": "true",
     # Tables and buckets have the names of their resources in the template, as `tables_of` reads them.
     **variables_of(ROOT / "template.yaml"),
+    "REVIEW_WORKFLOW": "arn:aws:states:us-east-1:000000000000:stateMachine:review",
     "REVIEW_TIMEOUT_SECONDS": "86400",
     "STACK": "order-pipeline",
     "CONSUMERS": json.dumps({queue: f"mapping-{queue}".zfill(36) for queue in ("mail", "ledger", "invoices-issue")}),

@@ -32,7 +32,6 @@ _CONTEXTS = (
     "ledger",
     "invoices",
     "loyalty",
-    "analytics",
     "reviews",
     "notifications",
     "identity",

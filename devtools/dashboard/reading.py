@@ -83,10 +83,10 @@ class Reading:
     taken_at: str
     endpoint: str
     states: tuple[State, ...]
-    outcomes: tuple[Outcome, ...]
-    revenue: tuple[Revenue, ...]
-    products: tuple[Product, ...]
     queues: tuple[Queue, ...]
+    outcomes: tuple[Outcome, ...] = ()
+    revenue: tuple[Revenue, ...] = ()
+    products: tuple[Product, ...] = ()
     boards: tuple[BoardReading, ...] = ()
 
 
@@ -185,12 +185,18 @@ def _read(connection: _Connection, now: datetime) -> Reading:
         taken_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
         endpoint=target.endpoint,
         states=states(_order_states(connection)),
-        outcomes=outcomes(sales_report.sales(target, per="day")),
-        revenue=revenue(sales_report.sales(target, per="minute"), now),
-        products=tuple(Product(one["sku"], one["units"]) for one in sales_report.best_sellers(target, BEST)),
         queues=queues,
         boards=connection.boards.read(now, {one.name: one.waiting for one in queues}),
+        **_sales(target, now),
     )
+
+
+def _sales(target: Target, now: datetime) -> dict[str, Any]:
+    return {
+        "outcomes": outcomes(sales_report.sales(target, per="day")),
+        "revenue": revenue(sales_report.sales(target, per="minute"), now),
+        "products": tuple(Product(one["sku"], one["units"]) for one in sales_report.best_sellers(target, BEST)),
+    }
 
 
 def _order_states(connection: _Connection) -> Iterable[str]:

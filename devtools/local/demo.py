@@ -12,7 +12,7 @@ from rich.live import Live
 
 from devtools import target as targets
 from devtools import ui
-from devtools.local import bootstrap, post_fulfilment, scenarios
+from devtools.local import analytics, bootstrap, post_fulfilment, scenarios
 from devtools.local.api_client import ApiClient, emails, wait_until
 from devtools.local.demo_output import LiveOrders, Row, result, row_of, show_emails, show_next_steps
 from devtools.local.post_fulfilment import ScriptRun
@@ -25,8 +25,6 @@ from devtools.web import Answer
 # Slow machines need minutes; longer means a failure.
 FOLLOW_SECONDS = 900.0
 EMAIL_SECONDS = 300.0
-# Counting takes seconds on the stream, and seconds more until the counts are aggregated.
-COUNTED_SECONDS = 300.0
 CALL_SECONDS = 60.0
 POLL_SECONDS = 0.15
 AT_ONCE = 3
@@ -52,14 +50,14 @@ def main(_: Namespace) -> int:
     sent = _emails(target, orders)
     emailed = Row("an email for each order", f"{len(orders)} emails", f"{len(sent)} emails")
     placed = sum(bool(one.events) for one in [*orders, *scripts])
-    sales = _sales(target, placed, since)
+    sales = analytics.counted(target, placed, since)
     rows = [
         *map(row_of, orders),
         *map(row_of, scripts),
         *requests,
         emailed,
         _ledger_row(target),
-        sales_row(placed, sales_report.orders_of(sales)),
+        analytics.sales_row(placed, sales_report.orders_of(sales)),
     ]
     ui.headline("Results")
     ui.console.print(result(rows))
@@ -84,25 +82,6 @@ def _ledger_row(target: Target) -> Row:
     with ui.stage("ledger audit") as step:
         step.detail = post_fulfilment.trial_balance(target)
     return Row("trial balance of the ledger", "0, 0 differences", step.detail)
-
-
-def _sales(target: Target, placed: int, since: datetime) -> list[dict[str, Any]]:
-    """Return the sales by minute since a time, once they have this many orders or the time is over."""
-    found: list[dict[str, Any]] = []
-
-    def complete() -> bool:
-        found[:] = sales_report.aggregated(target, since)
-        return sales_report.orders_of(found) >= placed
-
-    with ui.stage("sales") as stage:
-        wait_until(complete, COUNTED_SECONDS, pause=1.0)
-        stage.detail = f"{sales_report.orders_of(found):,} orders counted"
-    return found
-
-
-def sales_row(placed: int, found: int) -> Row:
-    """Return whether analytics counted these orders; there can be orders of other users."""
-    return Row("orders counted by analytics", f"{placed} orders", f"{min(found, placed)} orders")
 
 
 def _run() -> str:

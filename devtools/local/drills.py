@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from devtools.local import seed
 from devtools.local.api_client import ApiClient, emails, is_final, order_body, state_of
+from devtools.local.reviews import HELD
 from devtools.ops import function_logs
 from devtools.ops.flags import FlagStore
 from devtools.target import Target
@@ -51,9 +52,9 @@ class Scene:
         answer = self.target.client("sqs").get_queue_attributes(QueueUrl=self.target.resources[queue], AttributeNames=names)
         return sum(map(int, answer["Attributes"].values()))
 
-    def points(self) -> int:
-        """Return the customer's loyalty points."""
-        return int(self.api.call("GET", "/points", self.customer).json().get("points", 0))
+    def is_requested(self, order_id: str) -> bool:
+        """Return whether the order's shipment was requested."""
+        return any(event["type"] == "ShipmentRequested" for event in self.api.events(self.customer, order_id))
 
     def redrive(self, queue: str) -> None:
         """Redrive a dead-letter queue, as `make redrive` does."""
@@ -133,28 +134,28 @@ class Drill:
     begin: Callable[[Scene], Course]
 
 
-def _award_fails(scene: Scene, restore: Callable[[], object], step: str) -> Course:
-    scene.shorten_visibility("LoyaltyAwardQueue")
+def _request_fails(scene: Scene, restore: Callable[[], object], step: str) -> Course:
+    scene.shorten_visibility("ShippingRequestQueue")
     order_id = scene.buy()
 
     def do() -> None:
         restore()
-        scene.redrive("loyalty-award")
+        scene.redrive("shipping-request")
 
     return Course(
-        lambda: scene.depth("LoyaltyAwardDeadLetters") > 0,
-        f"{step}, then make redrive QUEUE=loyalty-award",
+        lambda: scene.depth("ShippingRequestDeadLetters") > 0,
+        f"{step}, then make redrive QUEUE=shipping-request",
         do,
-        lambda: scene.depth("LoyaltyAwardDeadLetters") == 0 and scene.state(order_id) == "confirmed" and scene.points() > 0,
+        lambda: scene.depth("ShippingRequestDeadLetters") == 0 and scene.state(order_id) == "confirmed" and scene.is_requested(order_id),
     )
 
 
 def _consumer(scene: Scene) -> Course:
-    return _award_fails(scene, scene.deny_tables("LoyaltyAward"), "allow the function its table again")
+    return _request_fails(scene, scene.deny_tables("ShippingRequest"), "allow the function its table again")
 
 
 def _release(scene: Scene) -> Course:
-    return _award_fails(scene, scene.configure("LoyaltyAward", LOYALTY_POINTS_TABLE="renamed"), "roll the release back")
+    return _request_fails(scene, scene.configure("ShippingRequest", SANDBOX_SHIPMENTS_TABLE="renamed"), "roll the release back")
 
 
 def _poison(scene: Scene) -> Course:
@@ -218,7 +219,7 @@ def _flag(scene: Scene) -> Course:
         return state == "confirmed"
 
     return Course(
-        lambda: scene.state(orders[0]) == "held",
+        lambda: scene.state(orders[0]) in {HELD, "rejected: fraud_refused"},
         "check that the flags were rolled back, otherwise make flags SET=…",
         lambda: store.served().document.get("hold_countries") != ["GB"] or store.deploy(before, immediate=True),
         healthy,
@@ -245,12 +246,12 @@ def _stream(scene: Scene) -> Course:
 
 
 DRILLS = (
-    Drill("consumer", "a consumer fails at every message", "loyalty-award-dead-letters", "dead-letters", _consumer),
+    Drill("consumer", "a consumer fails at every message", "shipping-request-dead-letters", "dead-letters", _consumer),
     Drill("poison", "a message that no consumer can read", "mail-dead-letters", "dead-letters", _poison),
     Drill("saga", "an order whose saga never started", "stuck-orders", "stuck-orders", _saga),
     Drill("provider", "the payment provider is down", "payments-authorize-errors", "step-errors", _provider),
     Drill("flag", "a feature flag holds every order to one country", "fraud-screen-errors", "step-errors", _flag),
-    Drill("release", "a release of a consumer names a table that does not exist", "loyalty-award-dead-letters", "release", _release),
+    Drill("release", "a release of a consumer names a table that does not exist", "shipping-request-dead-letters", "release", _release),
     Drill("stream", "the publisher lost its position in the order log's stream", "outbox-lag", "stream-lag", _stream),
 )
 BY_NAME: dict[str, Drill] = {drill.name: drill for drill in DRILLS}

@@ -1,14 +1,13 @@
 """The second part of `make run`: after the saga, a reviewer, customers and the carrier act on orders until their final state."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 
 from devtools.cli import UserError
-from devtools.local import seed
-from devtools.local.api_client import ApiClient, order_body, wait_until
+from devtools.local import reviews, seed
+from devtools.local.api_client import ApiClient, wait_until
 from devtools.local.carrier import Carrier
 from devtools.local.scenarios import ORDINARY_BODY
 from devtools.ops import trial_balance as ledger_balance
@@ -16,7 +15,6 @@ from devtools.target import Target
 from devtools.web import Answer
 from orderflow.domain.money import Money, format_money
 
-REVIEWER = "rex"
 # Slow machines need minutes; longer means a failure.
 STEP_SECONDS = 600.0
 CALL_SECONDS = 60.0
@@ -98,18 +96,6 @@ def _accepted(request: str, answer: Answer) -> dict[str, Any]:
     return answer.json()
 
 
-def approve(order: ScriptedOrder) -> str:
-    """A reviewer approves a held order."""
-    order.place(order_body(("ESPRESSO-PRO", 1)))
-    order.wait_for_state("held")
-    body = json.dumps({"decision": "approve", "note": "known customer"}).encode()
-    path = f"/reviews/{order.order_id}/decision"
-    # The review can start a moment after the order is held; a repeated decision is answered with 409.
-    wait_until(lambda: order.api.call("POST", path, REVIEWER, body=body).status in {200, 409}, STEP_SECONDS, POLL_SECONDS)
-    order.wait_for_state("confirmed")
-    return order.summary()
-
-
 def deliver_in_two_parcels(order: ScriptedOrder) -> str:
     """Two parcels are dispatched, captured and delivered."""
     order.place_and_wait_for_shipping(ORDINARY_BODY)
@@ -162,7 +148,7 @@ class Script:
 
 
 SCRIPTS = (
-    Script("held, then approved", "una", approve, "confirmed"),
+    Script("held, then approved", "una", reviews.approve, "confirmed"),
     Script("delivered in two parcels", "vic", deliver_in_two_parcels, "delivered, EUR 29.90 captured"),
     Script("cancelled during the saga", "wes", cancel, "cancelled"),
     Script("one mug returned", "xia", return_one, "partly_returned, EUR 12.50 refunded"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from devtools.local import issuer, seed
 from devtools.local.api_client import ApiClient, order_body
+from devtools.local.reviews import HELD
 from devtools.target import Target
 from devtools.web import Answer
 
@@ -46,7 +47,7 @@ SCENARIOS = (
     Scenario("time-out before the charge", "hal", order_body(*ORDINARY, payment="tok_timeout_before"), "confirmed"),
     Scenario("time-out after the charge", "ida", order_body(*ORDINARY, payment="tok_timeout_after"), "confirmed"),
     Scenario("slow provider", "jan", order_body(*ORDINARY, payment="tok_slow"), "confirmed"),
-    Scenario("expensive", "kim", order_body(("ESPRESSO-PRO", 1)), "held"),
+    Scenario("expensive", "kim", order_body(("ESPRESSO-PRO", 1)), HELD),
     Scenario("everything suspicious", "mal", order_body(("ESPRESSO-PRO", 3), ship_to="US"), "rejected: fraud_refused"),
 )
 # The customer of "everything suspicious" placed this many orders in the last minutes.

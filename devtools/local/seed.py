@@ -11,7 +11,7 @@ from devtools.target import Target
 
 SENDER = "orders@example.com"
 REGULARS = ("ann", "bob", "cat", "eve", "rex")
-GROUPS = {"rex": ("reviewers",), "sue": ("staff",)}
+GROUPS: dict[str, tuple[str, ...]] = {"rex": ("reviewers",), "sue": ("staff",)}
 HISTORY_DAYS = 30
 KEPT_DAYS = 180
 

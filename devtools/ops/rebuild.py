@@ -27,10 +27,10 @@ from devtools.ops.table_scan import Counts, Item, TableScan
 from devtools.target import Target
 
 # Functions that get the ids of orders.
-ORDER_FUNCTIONS = ("InventoryRebuild", "FraudRebuild", "InvoicesRebuild")
+ORDER_FUNCTIONS: tuple[str, ...] = ("InventoryRebuild", "FraudRebuild", "InvoicesRebuild")
 # Consumers that get every event of a rule as their queue delivers it, and consumers that get one event of each order.
-EVENT_CONSUMERS = {"LedgerPost": "LedgerRule", "AnalyticsCount": "AnalyticsCountRule"}
-ORDER_CONSUMERS = {"LoyaltyAward": "LoyaltyAwardRule"}
+EVENT_CONSUMERS: dict[str, str] = {"LedgerPost": "LedgerRule", "AnalyticsCount": "AnalyticsCountRule"}
+ORDER_CONSUMERS: dict[str, str] = {"LoyaltyAward": "LoyaltyAwardRule"}
 # The share of one invocation: it takes a second or two of the functions' 30 and more.
 ORDERS_AT_ONCE = 100
 EVENTS_AT_ONCE = {"LedgerPost": 100, "LoyaltyAward": 100, "AnalyticsCount": 500}
@@ -116,11 +116,7 @@ class Rebuild:
             stage.detail = f"{len(counts.get('levels', {}))} products"
         result.findings += [f"{sku}: orders have more units than the stock ever received; correct its stock row" for sku in short]
         result.findings += [f"{sku}: no stock row was restored; add its available units" for sku in unknown]
-        with ui.stage("analytics") as stage:
-            events = 0
-            while some := self._invoke("AnalyticsAggregate", {}, AGGREGATE_SECONDS)["events"]:
-                events += some
-                stage.detail = f"{events} events added to totals"
+        self._sum_up_analytics()
         with ui.stage("ledger audit") as stage:
             audit = self._invoke("LedgerAudit", {"open": True}, AUDIT_SECONDS)
             stage.detail = f"{audit['outcome']}, {len(audit['differences'])} differences"
@@ -130,6 +126,13 @@ class Rebuild:
             stage.detail = f"{reconciled['differences']} products differ from their reservations"
         if reconciled["differences"]:
             result.findings.append(f"stock: {reconciled['differences']} products differ from their reservations")
+
+    def _sum_up_analytics(self) -> None:
+        with ui.stage("analytics") as stage:
+            events = 0
+            while some := self._invoke("AnalyticsAggregate", {}, AGGREGATE_SECONDS)["events"]:
+                events += some
+                stage.detail = f"{events} events added to totals"
 
     def _correct_levels(self, levels: Mapping[str, Counts]) -> tuple[list[str], list[str]]:
         short, unknown = list[str](), list[str]()

@@ -27,7 +27,7 @@ def depths(target: Target) -> dict[str, int]:
 
 def names(stack: str) -> dict[str, str]:
     """Return the names that the redrive function gives to the queues it can redrive, by the queues' full names."""
-    known = redrive_routes.routes(f"{stack}-{redrive_routes.OPERATIONS}", topic="", saga="", review="")
+    known = redrive_routes.routes(f"{stack}-{redrive_routes.OPERATIONS}", topic="", saga="", workflows={redrive_routes.REVIEW: ""})
     return {route.queue_url: name for name, route in known.items()}
 
 

@@ -221,6 +221,7 @@ async function follow(orderId, watch) {
 }
 
 function drawTimeline(events) {
+  find("invoice").disabled = !events.some(({ type }) => type === "InvoiceIssued");
   const shown = find("timeline").children.length;
   // Appended, so that a screen reader announces the new events only.
   for (const event of events.slice(shown)) {
@@ -235,7 +236,6 @@ function drawOrder(order) {
   find("order-state").textContent = `${money(order.total)}, ${words(order.state)}${reason}`;
   find("cancel").disabled = !["placed", "held", "confirmed", "partly_dispatched"].includes(order.state);
   find("return").disabled = returnable(order).length === 0;
-  find("invoice").disabled = ["placed", "held", "rejected"].includes(order.state);
 }
 
 /** Return the delivered lines that are in no return yet. */

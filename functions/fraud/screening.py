@@ -21,8 +21,12 @@ class ScreeningNotPossible(RuntimeError):
     """The order's state does not allow a screening."""
 
 
-def screen(log: OrderLog, history: OrderHistory, flags: Callable[[], fraud_rules.FraudFlags], order_id: str) -> ScreenOutcome:
+def screen(
+    log: OrderLog, history: OrderHistory, flags: Callable[[], fraud_rules.FraudFlags], order_id: str, *, reviewed: bool = True
+) -> ScreenOutcome:
     """Screen the order and return the outcome. Idempotent: a recorded screening is returned regardless of the current flags.
+
+    Without reviews (`reviewed`) an order is refused instead of held.
 
     Raises:
         OrderNotFound: there is no such order.
@@ -33,7 +37,7 @@ def screen(log: OrderLog, history: OrderHistory, flags: Callable[[], fraud_rules
     if known := known_outcome(order):
         return known
     current = flags()
-    screening = fraud_rules.score_order(_screening_input(order, history, current.fraud), current)
+    screening = fraud_rules.score_order(_screening_input(order, history, current.fraud), current, reviewed=reviewed)
     order = log.record(order, RecordScreening(screening), source="fraud").order
     return known_outcome(order) or _raise_not_possible(order)
 

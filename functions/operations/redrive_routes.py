@@ -37,8 +37,8 @@ def dead_letters(name: str) -> str:
     return name if name == OPERATIONS else f"{name}-dead-letters"
 
 
-def routes(operations_queue_url: str, *, topic: str, saga: str, review: str) -> dict[str, Route]:
-    """Return the routes by short name, for the stack of the operations queue (URL), and these ARNs."""
+def routes(operations_queue_url: str, *, topic: str, saga: str, workflows: dict[str, str]) -> dict[str, Route]:
+    """Return the routes by short name, for the stack of the operations queue (URL), and these ARNs; `workflows` are beside the saga."""
     prefix = operations_queue_url.removesuffix(OPERATIONS)
 
     def to_consumer(name: str, streamed: frozenset[str]) -> Route:
@@ -48,6 +48,6 @@ def routes(operations_queue_url: str, *, topic: str, saga: str, review: str) -> 
         **{name: to_consumer(name, streamed) for name, streamed in QUEUES.items()},
         "publish": Route(prefix + dead_letters("publish"), "bus"),
         "saga": Route(prefix + dead_letters("saga"), "saga", saga),
-        "review-rule": Route(prefix + dead_letters("review-rule"), "saga", review),
-        OPERATIONS: Route(operations_queue_url, "saga", saga, workflows={REVIEW: review}),
+        "review-rule": Route(prefix + dead_letters("review-rule"), "saga", workflows[REVIEW]),
+        OPERATIONS: Route(operations_queue_url, "saga", saga, workflows=workflows),
     }

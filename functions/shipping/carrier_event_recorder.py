@@ -50,10 +50,11 @@ def record(log: OrderLog, event: CarrierEvent) -> bool:
         result = log.record(log.refresh(read), command, source="shipping", occurred_at=event.occurred_at)
     if isinstance(result, Refused):
         raise CarrierEventRefused(result.refusal.why)
-    if not isinstance(event, Dispatched):
-        return False
-    _require_same_lines(result.order, event)
-    return has_range(result.order, event.lines)
+    if isinstance(event, Dispatched):
+        _require_same_lines(result.order, event)
+        if has_range(result.order, event.lines):
+            return True
+    return False
 
 
 def _with_known_parcel_id(order: Order, event: Dispatched | Delivered | Lost | Returned) -> Dispatched | Delivered | Lost | Returned:

@@ -33,6 +33,7 @@ from shipping.domain.carrier_events import CarrierEvent, Delivered, Dispatched, 
 from shipping.handlers import recall_shipment
 from shipping.handlers import request_shipment as shipping_request
 from shipping.shipments import shipment_id
+from tests.faults import reviews
 from tests.faults.faults import Disturbance, FaultyProvider
 from tests.faults.simulation import Functions, Simulation, real_functions
 from tests.support import samples
@@ -126,10 +127,10 @@ PATHS = (
     Path("refused by fraud rules", "rejected", rules=REFUSING),
     Path("declined", "rejected", token="tok_declined"),
     Path("held for review", "held", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},)),
-    Path("approved by a reviewer", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided="approve"),
-    Path("expired while held", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), expired=True, decided="approve"),
-    Path("rejected by a reviewer", "rejected", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided="reject"),
-    Path("review timed out", "rejected", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided="nothing"),
+    Path("approved by a reviewer", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided=reviews.APPROVE),
+    Path("expired while held", "confirmed", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), expired=True, decided=reviews.APPROVE),
+    Path("rejected by a reviewer", "rejected", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided=reviews.REJECT),
+    Path("review timed out", "rejected", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), decided=reviews.NOTHING),
     Path("cancelled at once", "cancelled", cancelled="placed"),
     Path("cancelled while held", "cancelled", lines=({"sku": "ESPRESSO-PRO", "quantity": 1},), cancelled="held"),
     Path("cancelled after confirmation", "cancelled", cancelled="confirmed"),
@@ -242,23 +243,13 @@ def begin(simulation: Simulation, path: Path, customer: str = "ann", key: str = 
     if path.expired:
         simulation.expire()
     if path.decided:
-        decide(simulation, order_id, path.decided)
+        reviews.decide(simulation, order_id, path.decided)
     run_fulfilment(simulation, path, order_id)
     if path.unreported:
         dispatch_unreported(simulation, order_id, path.unreported)
     if path.cancelled and path.cancelled != "placed":
         cancel(simulation, order_id, path.cancelled, customer)
     return order_id
-
-
-def decide(simulation: Simulation, order_id: str, decision: str) -> None:
-    """Decide on a held order, or let its review time out, and process all consequences."""
-    if decision == "nothing":
-        simulation.reviews.time_out()
-        simulation.reviews.time_out()
-    else:
-        simulation.reviews.decide(order_id, decision)
-    simulation.process_all()
 
 
 def run_fulfilment(simulation: Simulation, path: Path, order_id: str) -> None:
@@ -316,7 +307,7 @@ def finish(simulation: Simulation, path: Path) -> None:
     simulation.sweep()
     for item in simulation.aws.dynamodb.items("OrderLog"):
         if item["version"]["N"] == "1" and path.decided:
-            decide(simulation, item["order_id"]["S"], path.decided)
+            reviews.decide(simulation, item["order_id"]["S"], path.decided)
         if item["version"]["N"] == "1":
             run_fulfilment(simulation, path, item["order_id"]["S"])
         if item["version"]["N"] == "1" and path.cancelled:

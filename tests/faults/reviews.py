@@ -19,6 +19,18 @@ SECONDS = {"ReviewReminderSeconds": "43200", "ReviewTimeoutSeconds": "86400"}
 WORKFLOW = Machine(Path(__file__).resolve().parents[2] / "workflows" / "review.asl.json", **SECONDS)
 OPERATIONS = "${OperationsQueueUrl}"
 ATTEMPTS = 8
+# Decisions on a held order; without one its review times out.
+APPROVE, REJECT, NOTHING = "approve", "reject", "nothing"
+
+
+def decide(simulation: Simulation, order_id: str, decision: str) -> None:
+    """Decide on a held order, or let its review time out, and process all consequences."""
+    if decision == NOTHING:
+        simulation.reviews.time_out()
+        simulation.reviews.time_out()
+    else:
+        simulation.reviews.decide(order_id, decision)
+    simulation.process_all()
 
 
 class Reviews:

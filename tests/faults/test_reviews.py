@@ -10,8 +10,8 @@ import pytest
 
 from tests.faults.conftest import Tally
 from tests.faults.faults import THROTTLED, Disturbance
-from tests.faults.paths import PATHS, Path, Stage, begin, cancellation, decide, finish
-from tests.faults.reviews import OPERATIONS
+from tests.faults.paths import PATHS, Path, Stage, begin, cancellation, finish
+from tests.faults.reviews import OPERATIONS, decide
 from tests.faults.simulation import Simulation
 from tests.faults.sweeps import assert_no_failures
 from tests.faults.test_races import Runner, alternate

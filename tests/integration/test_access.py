@@ -13,6 +13,7 @@ from devtools.web import Answer
 from tests.integration.deployed_stack import DeployedStack, eventually, order_types
 
 CALLERS = ("owner", "stranger", "reviewer", "staff", "anonymous", "expired")
+GROUPS: dict[str, tuple[str, ...]] = {"reviewer": ("reviewers",), "staff": ("staff",)}
 # The status that each caller gets, in the order of CALLERS.
 TABLE = """
 GET  /orders                                  | 200 200 200 200 401 401
@@ -74,8 +75,7 @@ def _call(stack: DeployedStack, order: Order, method: str, path: str, caller: st
     headers = {"Idempotency_Key": str(uuid4())}
     if caller != "anonymous":
         subject = {"owner": order.owner, "expired": order.owner}.get(caller, f"{caller}-{uuid4().hex[:8]}")
-        groups = {"reviewer": ("reviewers",), "staff": ("staff",)}.get(caller, ())
-        token = stack.expired_token(subject) if caller == "expired" else stack.sign_in(subject, *groups).token
+        token = stack.expired_token(subject) if caller == "expired" else stack.sign_in(subject, *GROUPS.get(caller, ())).token
         headers["Authorization"] = f"Bearer {token}"
     return stack.shop.call(method, path.format(order_id=order.order_id, number="CN-2026-000001", sku=order.sku), None, body=raw, **headers)
 

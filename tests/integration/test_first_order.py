@@ -40,7 +40,7 @@ def pool(stack: DeployedStack) -> Iterator[users.UserPool]:
     pool_id: str = made["UserPool"]["Id"]
     flows = ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_ADMIN_USER_PASSWORD_AUTH"]
     app = cognito.create_user_pool_client(UserPoolId=pool_id, ClientName="shop", ExplicitAuthFlows=flows)["UserPoolClient"]
-    cognito.create_group(UserPoolId=pool_id, GroupName="reviewers")
+    cognito.create_group(UserPoolId=pool_id, GroupName="clerks")
     yield users.UserPool(cognito, pool_id, app["ClientId"])
     cognito.delete_user_pool(UserPoolId=pool_id)
 
@@ -49,12 +49,12 @@ def pool(stack: DeployedStack) -> Iterator[users.UserPool]:
 def test_user_is_created_once_and_its_token_names_the_group(pool: users.UserPool) -> None:
     assert pool.add("ann@example.com", invite=False)
     assert not pool.add("ann@example.com", invite=True)
-    pool.put_into_group("ann@example.com", "reviewers")
+    pool.put_into_group("ann@example.com", "clerks")
 
     claims = jwt.decode(pool.token("ann@example.com"), options={"verify_signature": False})
 
     assert (claims["email"], claims["email_verified"], claims["token_use"]) == ("ann@example.com", True, "id")
-    assert claims["cognito:groups"] == ["reviewers"]
+    assert claims["cognito:groups"] == ["clerks"]
     assert claims["aud"] == pool.app
     pool.remove("ann@example.com")
     pool.remove("ann@example.com")

@@ -119,7 +119,8 @@ def _measured(pipeline: Pipeline, orders: int, progress: Progress) -> Measured:
         sold = pipeline.sold
     measured.differences = pipeline.differences()
     measured.events, measured.duplicates, measured.late = pipeline.orders.totals.events, pipeline.duplicates, pipeline.late
-    measured.products, measured.largest = pipeline.products, pipeline.largest
+    measured.products = pipeline.products
+    measured.largest = pipeline.largest_item
     return measured
 
 

@@ -184,7 +184,7 @@ class Pipeline:
         return sum(name.startswith("units/") for name in self.orders.totals.counters)
 
     @property
-    def largest(self) -> int:
+    def largest_item(self) -> int:
         """Bytes of the largest analytics item, without its key."""
         return max(len(item["packed"]["B"]) for item in self._aws.dynamodb.each("AnalyticsSums") if "packed" in item)
 

@@ -5,7 +5,7 @@ from argparse import Namespace
 from typing import Any
 
 from devtools import cli
-from devtools.checks.openapi import operations, order_operations, undescribed
+from devtools.checks.openapi import invoices, operations, order_operations, reviews, undescribed
 from devtools.checks.openapi.components import components
 from devtools.checks.openapi.parts import ref
 from devtools.target import ROOT
@@ -51,16 +51,16 @@ def paths() -> dict[str, Any]:
         "/orders/{order_id}/events": _ORDER | {"get": order_operations.get_timeline()},
         "/orders/{order_id}/cancellation": _ORDER | {"post": order_operations.cancel_order()},
         "/orders/{order_id}/returns": _ORDER | {"post": order_operations.create_return()},
-        "/orders/{order_id}/invoice": _ORDER | {"get": order_operations.get_invoice()},
+        "/orders/{order_id}/invoice": _ORDER | {"get": invoices.get_invoice()},
         "/orders/{order_id}/credit-notes/{number}": {
             "parameters": [ref("parameters", "OrderId"), ref("parameters", "CreditNote")],
-            "get": order_operations.get_credit_note(),
+            "get": invoices.get_credit_note(),
         },
         "/points": {"get": operations.get_points()},
         "/analytics/sales": {"get": operations.get_sales()},
         "/analytics/leaderboard": {"get": operations.get_leaderboard()},
-        "/reviews": {"get": operations.list_reviews()},
-        "/reviews/{order_id}/decision": _ORDER | {"post": operations.decide_review()},
+        "/reviews": {"get": reviews.list_reviews()},
+        "/reviews/{order_id}/decision": _ORDER | {"post": reviews.decide_review()},
         "/openapi.json": {"get": operations.get_openapi()},
     }
 

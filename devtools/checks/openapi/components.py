@@ -5,9 +5,11 @@ from typing import Any
 import msgspec
 
 from analytics.api_models import LeaderboardAnswer, SalesAnswer
+from devtools.checks.openapi.invoices import CREDITING, INVOICING
 from devtools.checks.openapi.parameters import parameters
 from devtools.checks.openapi.parts import ref
-from devtools.checks.openapi.problems import PROBLEMS
+from devtools.checks.openapi.problems import CANCELLING, ELSEWHERE, FINDING, GENERAL, PAGING, PLACING, READING, RETURNING
+from devtools.checks.openapi.reviews import DECIDING
 from loyalty.api_models import PointsAnswer
 from orderflow.aws.http import PROBLEM_BASE
 from orders.api_models import (
@@ -23,6 +25,8 @@ from orders.api_models import (
 )
 from reviews.api_models import DecisionRequest, OpenReviews
 from reviews.domain.decisions import Decision
+
+PROBLEMS = (*PLACING, *PAGING, *READING, *FINDING, *INVOICING, *CREDITING, *CANCELLING, *RETURNING, *DECIDING, *GENERAL, *ELSEWHERE)
 
 
 def components() -> dict[str, Any]:

@@ -1,12 +1,11 @@
-"""The operations on products, points, analytics, reviews, and on the document itself."""
+"""The operations on products, points, analytics, and on the document itself."""
 
 from typing import Any
 
 from analytics.api_models import STAFF_GROUP as STAFF
-from devtools.checks.openapi.examples import DECISION, LEADERBOARD, PRODUCT, PRODUCTS, REVIEWS, SALES
-from devtools.checks.openapi.parts import answer, found, problem_answers, ref, request_body
-from devtools.checks.openapi.problems import ANALYSING, DECIDING, FINDING, GENERAL, PAGING, PARAMETER, READING, SENDING, WITHOUT_TOKEN
-from reviews.domain.decisions import REVIEWER_GROUP
+from devtools.checks.openapi.examples import LEADERBOARD, PRODUCT, PRODUCTS, SALES
+from devtools.checks.openapi.parts import found, problem_answers, ref
+from devtools.checks.openapi.problems import ANALYSING, FINDING, GENERAL, PARAMETER, WITHOUT_TOKEN
 
 
 def get_points() -> dict[str, Any]:
@@ -42,39 +41,6 @@ def get_leaderboard() -> dict[str, Any]:
         "description": f"For members of the group {STAFF}. By units in confirmed orders, updated every minute.",
         "parameters": [*(ref("parameters", name) for name in ("Day", "Category", "Top", "IfNoneMatch", "CorrelationId"))],
         "responses": found("Best first.", "LeaderboardAnswer", {"day": LEADERBOARD}) | problem_answers(*ANALYSING, *GENERAL),
-    }
-
-
-def list_reviews() -> dict[str, Any]:
-    return {
-        "operationId": "listReviews",
-        "tags": ["reviews"],
-        "summary": "List the orders in review",
-        "description": f"For members of the group {REVIEWER_GROUP}. Oldest first; a decided order may be listed for another moment.",
-        "parameters": [
-            ref("parameters", "Limit"),
-            ref("parameters", "Cursor"),
-            ref("parameters", "IfNoneMatch"),
-            ref("parameters", "CorrelationId"),
-        ],
-        "responses": found("A page of results.", "OpenReviews", {"page": REVIEWS}) | problem_answers(*PAGING, *GENERAL),
-    }
-
-
-def decide_review() -> dict[str, Any]:
-    decision = {"decision": "approve", "note": "known customer"}
-    return {
-        "operationId": "decideOnOrder",
-        "tags": ["reviews"],
-        "summary": "Approve or reject a held order",
-        "description": (
-            f"For members of the group {REVIEWER_GROUP}, except for their own orders. The first decision counts; "
-            "repeating it gets the same response."
-        ),
-        "parameters": [ref("parameters", "CorrelationId")],
-        "requestBody": request_body("DecisionRequest", {"approve": decision}),
-        "responses": {"200": answer("The recorded decision.", "Decision", {"approved": DECISION})}
-        | problem_answers(*SENDING, *READING, *DECIDING, *GENERAL),
     }
 
 

@@ -1,4 +1,4 @@
-"""The operations on orders, returns, invoices and credit notes."""
+"""The operations on orders and returns."""
 
 from typing import Any
 
@@ -6,9 +6,7 @@ from devtools.checks.openapi.examples import DELIVERED, LIST, MUG, ORDER, REJECT
 from devtools.checks.openapi.parts import answer, found, problem_answers, ref, request_body
 from devtools.checks.openapi.problems import (
     CANCELLING,
-    CREDITING,
     GENERAL,
-    INVOICING,
     KEYED,
     PAGING,
     PLACING,
@@ -111,32 +109,4 @@ def create_return() -> dict[str, Any]:
         "requestBody": request_body("CreateReturnRequest", {"mug": lines}),
         "responses": {"201": answer("The return was created, now or by an earlier request with this key.", "ReturnAnswer", {"mug": RETURN})}
         | problem_answers(*KEYED, *SENDING, *QUANTITIES, *REUSED, *READING, *RETURNING, *GENERAL),
-    }
-
-
-def get_invoice() -> dict[str, Any]:
-    return {
-        "operationId": "readInvoice",
-        "tags": ["orders"],
-        "summary": "Get the invoice of an order",
-        "parameters": [ref("parameters", "CorrelationId")],
-        "responses": {"200": html_page("The invoice")} | problem_answers(*READING, *INVOICING, *GENERAL),
-    }
-
-
-def get_credit_note() -> dict[str, Any]:
-    return {
-        "operationId": "readCreditNote",
-        "tags": ["orders"],
-        "summary": "Get a credit note of an order",
-        "parameters": [ref("parameters", "CorrelationId")],
-        "responses": {"200": html_page("The credit note")} | problem_answers(*READING, *CREDITING, *GENERAL),
-    }
-
-
-def html_page(what: str) -> dict[str, Any]:
-    return {
-        "description": f"{what} as an HTML page without external resources.",
-        "headers": {"X-Correlation-Id": ref("headers", "CorrelationId")},
-        "content": {"text/html": {"schema": {"type": "string"}}},
     }

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from devtools.checks.openapi.examples import DECIDED_AT
 from orderflow.aws.http import MAX_BODY_BYTES, PROBLEM_BASE
 from orderflow.aws.paging import MAX_LIMIT
 from orders.api_models import MAX_KEY_LENGTH
@@ -146,27 +145,11 @@ PAGING = (
     ),
 )
 ANALYSING = (Problem("parameter-invalid", 400, "Parameter invalid", "per: minute or day", (("field", "per"),)),)
-DECIDING = (
-    Problem("own-order", 403, "Own order", "another reviewer must decide on your order"),
-    Problem("not-held", 409, "Not held", "the order is cancelled; only a held order can be decided", (("state", "cancelled"),)),
-    Problem(
-        "already-decided",
-        409,
-        "Already decided",
-        "the decision is reject; a decision cannot be changed",
-        (("decision", "reject"), ("decided_at", DECIDED_AT), ("timed_out", False)),
-    ),
-)
 READING = (Problem("order-not-found", 404, "Order not found", "order not found: check the id, and that the token is its customer's"),)
 FINDING = (Problem("product-not-found", 404, "Product not found", "product not found: GET /products lists the products for sale"),)
-INVOICING = (
-    Problem("invoice-not-found", 404, "Invoice not found", "invoices are issued soon after the order is confirmed; try again later"),
-)
-CREDITING = (Problem("credit-note-not-found", 404, "Credit note not found", "the order's events list its credit notes"),)
 # Responses of API Gateway for unknown routes, and of the webhooks' function URLs: they belong to no route.
 ELSEWHERE = (
     Problem("signature-invalid", 401, "Signature invalid", "the signature is not of this body and time under our secret"),
     Problem("no-such-route", 404, "No such route", "/openapi.json lists the routes"),
     Problem("method-not-allowed", 405, "Method not allowed", "send messages by POST"),
 )
-PROBLEMS = (*PLACING, *PAGING, *READING, *FINDING, *INVOICING, *CREDITING, *CANCELLING, *RETURNING, *DECIDING, *GENERAL, *ELSEWHERE)

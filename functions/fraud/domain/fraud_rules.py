@@ -149,16 +149,20 @@ def parse_flags(document: bytes) -> FraudFlags:
     return msgspec.json.decode(document, type=FraudFlags)
 
 
-def score_order(order: ScreeningInput, flags: FraudFlags) -> Screening:
-    """Score an order. The reasons name the rules that added points and the flags that hold the order."""
+def score_order(order: ScreeningInput, flags: FraudFlags, *, reviewed: bool = True) -> Screening:
+    """Score an order. The reasons name the rules that added points and the flags that hold the order.
+
+    Without reviews (`reviewed`) no reviewer decides on a held order, so an order that would be held is refused.
+    """
+    hold = "hold" if reviewed else "refuse"
     thresholds = flags.fraud
     reasons, holds = tuple(_scored_reasons(order, thresholds)), tuple(_hold_reasons(order, flags))
     score = sum(getattr(thresholds.weights, reason) for reason in reasons)
     if holds:
-        return Screening("hold", score, reasons + holds)
+        return Screening(hold, score, reasons + holds)
     if score >= thresholds.refuse_score:
         return Screening("refuse", score, reasons)
-    return Screening("hold" if score >= thresholds.hold_score else "approve", score, reasons)
+    return Screening(hold if score >= thresholds.hold_score else "approve", score, reasons)
 
 
 def _hold_reasons(order: ScreeningInput, flags: FraudFlags) -> Iterator[str]:

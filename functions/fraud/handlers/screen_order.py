@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 LOG = OrderLog(settings.required("ORDER_LOG_TABLE"), client("dynamodb"))
 HISTORY = OrderHistory(settings.required("FRAUD_TABLE"), client("dynamodb"))
 FLAGS = Flags(fraud_rules.parse_flags, fraud_rules.FraudFlags())
+# A stack without the context of reviews has no workflow in which a held order could be decided on.
+REVIEWED = bool(settings.optional("REVIEW_WORKFLOW", ""))
 
 
 @instrumented
 @timed_step("screen")
 def handler(event: StepInput, _context: LambdaContext) -> StepResult[screening.ScreenOutcome]:
     """Return `approved`, `held` or `refused`, or the state that blocks the saga."""
-    return {"outcome": screening.screen(LOG, HISTORY, FLAGS, event["order_id"])}
+    return {"outcome": screening.screen(LOG, HISTORY, FLAGS, event["order_id"], reviewed=REVIEWED)}

@@ -20,7 +20,7 @@ ROUTES = redrive_routes.routes(
     settings.required("OPERATIONS_QUEUE_URL"),
     topic=settings.required("NOTIFICATIONS_TOPIC"),
     saga=settings.required("SAGA_ARN"),
-    review=settings.required("REVIEW_ARN"),
+    workflows={redrive_routes.REVIEW: settings.required("REVIEW_ARN")},
 )
 REPUBLISHER = Republisher(EventReader(settings.required("ORDER_LOG_TABLE"), client("dynamodb")), publisher.from_environment())
 FAILED_PUBLICATIONS = FailedPublications(REPUBLISHER, client("dynamodbstreams"))

@@ -29,7 +29,7 @@ def handler(event: ApiEvent) -> Response:
     header, body = to_model(document, carrier_events.EventHeader), documents.encode(document)
     if header.type == carrier_events.READING:
         _enqueue(body, TRACK_QUEUE_URL)
-    elif not _recorded(body):
+    if header.type != carrier_events.READING and not _recorded(body):
         _enqueue(body, RECORD_QUEUE_URL)
     return answer(202, {"message_id": header.message_id})
 

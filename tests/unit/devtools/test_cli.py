@@ -27,7 +27,7 @@ def _raising(error: BaseException) -> Callable[[object], None]:
 )
 def test_an_explained_error_is_one_line_on_stderr(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        cli.run("sales", _raising(error), [])
+        cli.run("trial-balance", _raising(error), [])
     printed = capsys.readouterr()
     assert end.value.code == 1
     assert printed.out == ""
@@ -37,18 +37,18 @@ def test_an_explained_error_is_one_line_on_stderr(error: Exception, capsys: pyte
 
 def test_a_wrong_value_exits_with_2() -> None:
     with pytest.raises(SystemExit) as end:
-        cli.run("sales", _raising(cli.UsageError("FROM must be a day")), [])
+        cli.run("trial-balance", _raising(cli.UsageError("FROM must be a day")), [])
     assert end.value.code == 2
 
 
 def test_a_defect_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
-        cli.run("sales", _raising(ZeroDivisionError()), [])
+        cli.run("trial-balance", _raising(ZeroDivisionError()), [])
 
 
 def test_ctrl_c_ends_quietly(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        cli.run("sales", _raising(KeyboardInterrupt()), [])
+        cli.run("trial-balance", _raising(KeyboardInterrupt()), [])
     assert end.value.code == 130
     assert "Traceback" not in capsys.readouterr().err
 
@@ -56,5 +56,5 @@ def test_ctrl_c_ends_quietly(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(("answer", "code"), [(None, 0), (0, 0), (1, 1)])
 def test_return_value_is_the_exit_code(answer: int | None, code: int) -> None:
     with pytest.raises(SystemExit) as end:
-        cli.run("sales", lambda _: answer, [])
+        cli.run("trial-balance", lambda _: answer, [])
     assert end.value.code == code

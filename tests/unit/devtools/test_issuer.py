@@ -25,8 +25,8 @@ def _verified(token: str, key: rsa.RSAPrivateKey) -> dict[str, object]:
 
 
 def test_token_names_the_customer(key: rsa.RSAPrivateKey) -> None:
-    claims = _verified(issuer.sign(key, ISSUER, "rex", ("reviewers",), expires_in=60), key)
-    assert (claims["sub"], claims["email"], claims["groups"]) == ("rex", "rex@example.com", ["reviewers"])
+    claims = _verified(issuer.sign(key, ISSUER, "rex", ("clerks",), expires_in=60), key)
+    assert (claims["sub"], claims["email"], claims["groups"]) == ("rex", "rex@example.com", ["clerks"])
     assert 0 < float(str(claims["exp"])) - time.time() <= 60
 
 

@@ -107,5 +107,5 @@ def test_local_target_has_no_quotas() -> None:
 
 
 def test_resources_of_an_api_are_the_parts_of_its_paths() -> None:
-    body = {"paths": {"/orders": {}, "/orders/{order_id}/events": {}, "/points": {}}}
+    body = {"paths": {"/orders": {}, "/orders/{order_id}/events": {}, "/products": {}}}
     assert quotas.api_resources({"Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Body": body}}}) == 5

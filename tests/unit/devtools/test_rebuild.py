@@ -229,16 +229,26 @@ def test_copied_orders_are_inactive_until_they_are_activated(original: Aws, rebu
     rebuilt.restore().copy()
     assert active(rebuilt.aws) == {}
     rebuilt.rebuild()
-    assert rebuilt.restore("activate").activate() == 2 * ACTIVE
-    assert active(rebuilt.aws) == active(original)
-    assert rebuilt.restore("activate").activate() == 2 * ACTIVE
-    # A second start of the same review ends at once.
-    assert len(rebuilt.aws.stepfunctions.started) == 2 * ACTIVE
-    assert {started["order_id"] for started in rebuilt.aws.stepfunctions.started} == {
-        order_id for order_id, shard in active(original).items() if shard.startswith("held")
-    }
+    expected = active(original)
+    assert len(expected) >= 2 * ACTIVE
+    assert rebuilt.restore("activate").activate() == len(expected)
+    assert active(rebuilt.aws) == expected
+    assert rebuilt.restore("activate").activate() == len(expected)
     updated = [change for change in rebuilt.aws.dynamodb.changes["OrderLog"] if change["eventName"] != "INSERT"]
     assert rebuilt.stack.invoke("OrdersPublish", {"Records": updated}) == {"published": 0}
+
+
+def test_reviews_of_copied_held_orders_start_again(original: Aws, rebuilt: Rebuilt) -> None:
+    rebuilt.restore().copy()
+    for _ in range(2):
+        rebuilt.restore("activate").activate()
+
+    review = rebuilt.stack.resources["Review"]
+    held = [
+        item["order_id"]["S"] for item in original.dynamodb.items("OrderLog") if item.get("open_shard", {}).get("S", "").startswith("held")
+    ]
+    # A second start of the same review ends at once.
+    assert [(review, started["order_id"]) for started in rebuilt.aws.stepfunctions.started] == [(review, order_id) for order_id in 2 * held]
 
 
 def test_events_since_a_time_are_published_again(original: Aws, rebuilt: Rebuilt) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from devtools.cli import UserError
 from devtools.local import order
+from devtools.local.reviews import HELD
 from devtools.local.scenarios import ORDINARY, SCENARIOS
 from devtools.products import BY_SKU, PLENTY, PRODUCTS
 
@@ -28,7 +29,7 @@ def test_every_outcome_has_a_scenario() -> None:
     reasons = ("out_of_stock", "fraud_refused", "payment_declined", "fulfilment_failed")
     assert {scenario.expected for scenario in SCENARIOS} == {
         "confirmed",
-        "held",
+        HELD,
         *(f"rejected: {reason}" for reason in reasons),
     }
     assert BY_SKU[ORDINARY[0][0]].stock == PLENTY

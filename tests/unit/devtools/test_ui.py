@@ -100,7 +100,7 @@ def test_an_error_is_one_line_without_control_characters(capsys: pytest.CaptureF
         raise cli.UserError("FILE=a\nb\x1b[2J cannot be read")
 
     with pytest.raises(SystemExit):
-        cli.run("sales", main, [])
+        cli.run("trial-balance", main, [])
     assert capsys.readouterr().err == "error: FILE=a\\nb\\x1b[2J cannot be read\n"
 
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from devtools.cli import UserError
-from devtools.local import api_client, demo, demo_output
+from devtools.local import analytics, api_client, demo_output
 from devtools.ops import function_logs, logs, sales_report, timeline, trace
 from devtools.ops.function_logs import LogLine
 
@@ -123,7 +123,7 @@ def test_results_show_differences() -> None:
 
 @pytest.mark.parametrize(("found", "right"), [(6, False), (7, True), (9, True)])
 def test_uncounted_order_is_a_difference(found: int, right: bool) -> None:
-    assert demo.sales_row(7, found).right is right
+    assert analytics.sales_row(7, found).right is right
 
 
 def test_bars_are_proportional_to_amounts():

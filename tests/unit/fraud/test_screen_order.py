@@ -307,3 +307,11 @@ def test_personal_data_is_not_logged(call: Callable[..., str], logged: Callable[
     [line] = logged()
     assert (line["order_id"], line["correlation_id"], line["outcome"]) == ("ord_1", "correlation-1", "held")
     assert "ann@example.com" not in json.dumps(line)
+
+
+def test_suspicious_order_is_refused_where_nobody_reviews(call: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen_order, "REVIEWED", False)
+    reserved(lines={"ESPRESSO-PRO": 1})
+
+    assert call() == "refused"
+    assert last_event_data() == OrderScreened("refuse", 60, ("amount_large", "new_customer"))

@@ -12,8 +12,8 @@ CLAIMS: dict[str, Any] = {"sub": "ann", "email": "ann@example.com", "email_verif
 
 
 def test_groups_of_a_cognito_id_token_are_read() -> None:
-    claims = CLAIMS | {"token_use": "id", "cognito:groups": ["reviewer", "staff"]}
-    assert identity_of(claims) == Identity("ann", "ann@example.com", ("reviewer", "staff"), 2_000_000_000 + LEEWAY_SECONDS)
+    claims = CLAIMS | {"token_use": "id", "cognito:groups": ["reviewer", "clerk"]}
+    assert identity_of(claims) == Identity("ann", "ann@example.com", ("reviewer", "clerk"), 2_000_000_000 + LEEWAY_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_groups_of_a_cognito_id_token_are_read() -> None:
         ([], ()),
         (None, ()),
         ({"reviewer": True}, ()),
-        (["staff", 7, None, ""], ("staff",)),
+        (["clerk", 7, None, ""], ("clerk",)),
         (["clerk,reviewer"], ()),
         ("clerk,reviewer", ()),
     ],
@@ -70,7 +70,7 @@ def test_email_without_verification_claim_is_ignored() -> None:
 
 def test_cached_answer_covers_every_route_of_the_stage() -> None:
     arn = "arn:aws:execute-api:eu-west-1:123456789012:abc123/prod/GET/orders/ord_1/events"
-    answer = allow(Identity("ann", "ann@example.com", ("reviewer", "staff"), 99), arn)
+    answer = allow(Identity("ann", "ann@example.com", ("reviewer", "clerk"), 99), arn)
     assert answer == {
         "principalId": "ann",
         "policyDocument": {
@@ -86,7 +86,7 @@ def test_cached_answer_covers_every_route_of_the_stage() -> None:
         "context": {
             "customer_id": "ann",
             "email": "ann@example.com",
-            "groups": "reviewer,staff",
+            "groups": "reviewer,clerk",
             "expires_at": 99,
         },
     }

@@ -90,7 +90,7 @@ def test_a_cursor_of_another_scope_is_refused(scope: tuple[str | None, ...]) -> 
 )
 def test_forged_position_outside_every_list_is_refused(document: Any) -> None:
     with pytest.raises(Problem, match="no cursor for the first page"):
-        cursor.decode(forge(msgspec.json.encode(document), "reviews"), "reviews")
+        cursor.decode(forge(msgspec.json.encode(document), "orders"), "orders")
 
 
 @pytest.mark.parametrize(("module", "sample", "query", "scope"), LISTS)
