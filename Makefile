@@ -30,7 +30,7 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 override COMMANDS := run up shop docs order carrier token user verify-sender catalog doctor smoke stop invoke trace logs dashboard sales trial-balance redrive flags \
   drill replay restore rebuild rebuild-view rollback-triggers check-canary \
   audit audit-proof bench
-override OFFLINE_COMMANDS := new idle-cost contracts openapi diagram observability
+override OFFLINE_COMMANDS := new remove idle-cost contracts openapi diagram observability
 # They run the functions on AWS in memory, which is in tests/.
 override TEST_COMMANDS := compare compat load cost life
 override OLD_COMMANDS := sold balance
@@ -171,6 +171,7 @@ test: setup ## Run all checks and tests; on a stack: BACKEND=… STACK=… ENDPO
 	@$(MAKE) browser
 	@$(MAKE) providers
 	@$(MAKE) test-faults
+	@$(MAKE) test-extension
 	@$(MAKE) integration
 endif
 
@@ -189,6 +190,12 @@ providers: .venv .venv-localstripe ##+ Test payment providers: the sandbox, and 
 
 test-faults: .venv ##+ Test an order while each of its AWS and provider calls fails in every way
 	@$(PYTEST) tests/faults -n 2 --dist worksteal
+
+test-extension: runtime ##+ Test a generated consumer, and the removal of all contexts that can be
+	@$(PYTEST) tests/extension -m "not alone"
+
+test-remove: .venv ##+ Test the removal of each context by itself; takes some minutes for each
+	@$(PYTEST) tests/extension -m alone
 
 integration: runtime ##+ Test orders over HTTP on a deployed stack
 	@$(PYTEST) tests/integration
@@ -277,5 +284,5 @@ balance: trial-balance
 states: lint-workflows
 faults: test-faults
 
-.PHONY: $(COMMANDS) $(OFFLINE_COMMANDS) $(OLD_NAMES) $(CHECKS) setup size runtime lock load test unit conformance browser providers test-faults integration \
+.PHONY: $(COMMANDS) $(OFFLINE_COMMANDS) $(OLD_NAMES) $(CHECKS) setup size runtime lock load test unit conformance browser providers test-faults test-extension test-remove integration \
   check format contracts-check build deploy clean help help-all .venv .venv-emulator .venv-localstripe .venv-security .venv-tools

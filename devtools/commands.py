@@ -364,12 +364,20 @@ _COMMANDS = (
         "devtools.new.command",
         "Write a consumer, an endpoint or a context: make new consumer NAME=…",
         (
-            Option("KIND", "kind of code to write; for make the word after new", required=True, choices=KINDS, example="consumer --name …"),
-            Option("NAME", "context/use_case, or of a new context its name", required=True, example="loyalty/send_gifts"),
+            Option("KIND", "kind of code to write; for make the word after new", choices=KINDS),
+            Option("NAME", "context/use_case, or of a new context its name"),
             Option("EVENTS", "events that the consumer gets, as OrderConfirmed,OrderCancelled"),
             Option("ROUTE", 'method and path of the endpoint, as "GET /tier"'),
         ),
         details="docs/extending.md shows each.",
+    ),
+    Command(
+        "remove",
+        EXTEND,
+        "devtools.remove.command",
+        "Remove a context with all that belongs to it: make remove CONTEXT=…",
+        (Option("CONTEXT", "context to remove; without one, the command names those that can be removed"),),
+        details="docs/extending.md says which contexts, and what a deployed stack keeps.",
     ),
     Command(
         "contracts",

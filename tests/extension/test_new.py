@@ -1,0 +1,47 @@
+"""`make new consumer` in a scratch clone: the consumer gets events on a stack of its own, and all checks of it pass."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.deployed_stack import eventually
+from tests.support.clone import Clone
+
+NAME = "orders/watch_orders"
+SECONDS = 60.0
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def clone(tmp_path: Path, port: int) -> Iterator[Clone]:
+    clone = Clone(tmp_path)
+    yield clone
+    clone.make("stop", f"PORT={port}")
+
+
+def test_generated_consumer_receives_events(clone: Clone, port: int) -> None:
+    made = clone.make("new", "consumer", f"NAME={NAME}", "EVENTS=OrderConfirmed")
+    assert made.returncode == 0, made.stderr
+    up = clone.make("up", f"PORT={port}")
+    assert up.returncode == 0, up.stdout + up.stderr
+
+    placed = clone.make("order", "FILE=events/orders/place_order/accepted.json", f"PORT={port}")
+
+    [order_id] = set(re.findall(r"ord_\w{26,}", placed.stdout))
+    eventually(
+        lambda: clone.make("logs", "FUNCTION=watch-orders", f"ORDER={order_id}", f"PORT={port}").stdout,
+        lambda lines: "event_processed" in lines,
+        within=SECONDS,
+        what=f"the consumer logs that it processed OrderConfirmed of {order_id}",
+    )
