@@ -108,7 +108,7 @@ def test_invalid_limits_of_parcels_are_refused_and_ignored(stack: Stack, documen
 
 
 def test_schema_and_function_have_the_same_limits_of_parcels(stack: Stack) -> None:
-    described, modelled = schema(stack), msgspec.json.schema_components([parcel_watch.Limits])[1]["Limits"]["properties"]
+    described, modelled = schema(stack), msgspec.json.schema(parcel_watch.Limits)["$defs"]["Limits"]["properties"]
     assert set(described["properties"]["parcels"]["properties"]) == set(modelled)
     for limit in modelled.values():
         assert described["definitions"]["limit"].items() <= limit.items()
