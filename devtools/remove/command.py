@@ -88,7 +88,7 @@ def remove(root: Path, part: Part, resources: dict[str, Any]) -> Names:
     commands = command_names(root)
     cut_code(root, found)
     for name in sorted(commands - command_names(root)):
-        found.strings |= {f"make {name}", *cut_command(root, name)}
+        found.strings |= {name, f"make {name}", *cut_command(root, name)}
         cut_code(root, found)
     delete_files(root, found, resources)
     if part.is_context:

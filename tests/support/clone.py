@@ -37,7 +37,7 @@ class Clone:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a program in the clone, on the clone's own code."""
         environment = {name: value for name, value in os.environ.items() if name not in OWN}
-        environment |= {"PYTHONPATH": str(self.folder / "layers" / "powertools"), "PYTHONHASHSEED": "0", "NO_COLOR": "1", "COLUMNS": "200"}
+        environment |= {"PYTHONPATH": str(self.folder / "layers" / "powertools"), "PYTHONHASHSEED": "0", "COLUMNS": "200"}
         return subprocess.run(words, cwd=self.folder, env=environment, check=False, capture_output=True, text=True)
 
     def commit(self) -> None:
