@@ -24,8 +24,8 @@ FEW_EXECUTIONS = 50
 BROKEN = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED", "REVIEW_IN_PROGRESS"})
 # SAM names these by a hash of their content, which differs between the template here and the built one.
 HASHED = re.compile(r"(Deployment|Version|Layer)[0-9a-f]{8,}$")
-# Local deployments omit gradual releases and policies that deny requests without TLS (docs/fidelity.md).
-OMITTED_LOCALLY = ("AWS::CodeDeploy::", "AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy")
+# Local deployments omit gradual releases, on LocalStack aliases, and policies that deny requests without TLS (docs/fidelity.md).
+OMITTED_LOCALLY = ("AWS::CodeDeploy::", "AWS::Lambda::Alias", "AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy")
 
 
 def concurrency(limit: int, reserved: int) -> Finding:
