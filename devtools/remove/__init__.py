@@ -1,1 +1,1 @@
-"""`make remove`: removes a context, or a part of one, with everything that names it."""
+"""`make remove`: removes a context, or a part of one, with all references to it."""

@@ -1,7 +1,7 @@
-"""Cut from the Python files what names something that is removed.
+"""Cut the references to a removed context from the Python files.
 
-What is removed is known by its strings and modules (`Names`). An element of a list, a key of a dictionary, a case of a test or a statement
-that names it is cut; so is a definition that cannot be without it, and then whatever names that definition, until nothing is left to cut.
+`Names` has the strings and modules of the removed context. An element of a list, a key of a dictionary, a case of a test or a statement
+with one of them is cut; so is a definition that needs it, and then the references to that definition, until no reference remains.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Code:
-    """The Python files of the repository by module, and what is removed of them."""
+    """The Python files of the repository by module, and the names removed from them."""
 
     names: Names
     texts: dict[str, str]
     # Names that modules no longer define, attributes that no object has any more, fixtures of tests, and modules without content.
-    gone: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    dropped: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     attributes: set[str] = field(default_factory=set[str])
     fixtures: set[str] = field(default_factory=set[str])
     files: set[str] = field(default_factory=set[str])
@@ -48,7 +48,7 @@ class Code:
             self._forget_unused(used)
 
     def _size(self) -> tuple[int, ...]:
-        names = sum(map(len, self.gone.values()))
+        names = sum(map(len, self.dropped.values()))
         return names, len(self.attributes), len(self.fixtures), len(self.files), sum(map(len, self.texts.values()))
 
     def _cut_module(self, name: str) -> None:
@@ -61,9 +61,9 @@ class Code:
 
     def _wanted(self) -> set[str]:
         modules = {name.rpartition(".")[2] for name in (*self.names.modules, *self.files)}
-        return self.names.strings | self.names.routes | modules | self.attributes | self.fixtures | set[str]().union(*self.gone.values())
+        return self.names.strings | self.names.routes | modules | self.attributes | self.fixtures | set[str]().union(*self.dropped.values())
 
-    def is_gone(self, module: str) -> bool:
+    def is_removed(self, module: str) -> bool:
         """Return whether a module is removed."""
         return module in self.files or self.names.has_module(module)
 
@@ -76,7 +76,7 @@ class Code:
         return Counter(word for name in self.texts.keys() - self.files for word in re.findall(r"\w+", self.texts[name]))
 
     def _forget_unused(self, used: Counter[str]) -> None:
-        """Mark the definitions as gone that only what was cut used."""
+        """Mark the definitions as dropped that only removed code used."""
         lonely = {word for word, count in self._counted().items() if count == 1 and used[word] > 1}
         for name in self.texts.keys() - self.files:
             text = self.texts[name]
@@ -92,7 +92,7 @@ class Code:
 
     def _forget_of(self, name: str, tree: ast.Module, lonely: set[str]) -> None:
         for node in tree.body:
-            self.gone[name] |= lonely & set(defined(node))
+            self.dropped[name] |= lonely & set(defined(node))
             if isinstance(node, ast.ClassDef):
                 self.attributes |= {one.name for one in node.body if is_function(one)} & lonely
 

@@ -18,13 +18,13 @@ from devtools.remove import code, names, pages, stack
 from devtools.remove.names import CORE, PARTS, Names, Part
 from devtools.target import ROOT
 
-# Generators that read the template and the code; each runs in its own process, to import what is left.
+# Generators that read the template and the code; each runs in its own process, to import the remaining code.
 GENERATORS = ("contracts", "openapi", "observability", "diagram")
 WRITTEN = ("docs/events.md", "docs/life.md", "docs/resources.md", "docs/metrics.md", "CHANGELOG.md", "docs/decisions/")
 
 
 def main(arguments: Namespace) -> int:
-    """Remove one context or several, and print what was removed.
+    """Remove one context or several, and print the removed resources and files.
 
     Raises:
         UserError: a context is unknown or needed, or the work tree has changes; nothing is removed then.
@@ -42,9 +42,9 @@ def main(arguments: Namespace) -> int:
         run("python", "-m", "devtools", generator)
     for command in ("idle-cost", "cost"):
         subprocess.run(["make", command, "RECORD=1"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=_environment())
-    gone = before - generated_names(ROOT)
+    dropped = before - generated_names(ROOT)
     for found in removed:
-        found.strings |= gone
+        found.strings |= dropped
         shorten_pages(ROOT, found)
     _report(removed, resources)
     return 0
@@ -175,7 +175,7 @@ def generated_names(root: Path) -> set[str]:
 
 
 def tidy(root: Path) -> None:
-    """Have Ruff remove what is left unused in the changed files, and format them."""
+    """Have Ruff remove unused names from the changed files, and format them."""
     changed = subprocess.run(
         ["git", "diff", "--name-only", "--diff-filter=M", "*.py"], cwd=root, check=True, capture_output=True, text=True
     )
@@ -194,22 +194,22 @@ def run(tool: str, *words: str) -> None:
 
 
 def _report(removed: list[Names], resources: dict[str, Any]) -> None:
-    """Print what was removed, what becomes of the data of a deployed stack, and which pages a person has to read."""
+    """Print the removed resources, the consequences for the data of a deployed stack, and the pages to read again."""
     changes = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
     deleted = sum(line[1] == "D" for line in changes)
-    gone = sorted(set[str]().union(*(found.resources for found in removed)))
-    ui.done("removed", f"{len(gone)} resources, {deleted} files; git diff shows the changes of {len(changes) - deleted} others")
-    for name in gone:
+    dropped = sorted(set[str]().union(*(found.resources for found in removed)))
+    ui.done("removed", f"{len(dropped)} resources, {deleted} files; git diff shows the changes of {len(changes) - deleted} others")
+    for name in dropped:
         kind, policy = resources[name]["Type"].rpartition("::")[2].lower(), resources[name].get("DeletionPolicy", "")
         if policy:
             kept = policy.startswith("Retain")
-            what = "stays with its data in a deployed stack; delete it by hand" if kept else "goes with its data at the next deployment"
+            what = "stays with its data in a deployed stack; delete it yourself" if kept else "goes with its data at the next deployment"
             ui.done(name, f"this {kind} {what}")
     for name in _files(ROOT, ".md"):
         text = (ROOT / name).read_text("utf-8")
         lines = sorted({line for found in removed for line in pages.mentions(text, found)})
         if lines and not name.startswith(WRITTEN):
-            ui.done(name, f"read line {', '.join(map(str, lines))}: it may still describe what is removed")
+            ui.done(name, f"read line {', '.join(map(str, lines))}: it may still describe the removed context")
 
 
 def _files(root: Path, suffix: str) -> list[str]:

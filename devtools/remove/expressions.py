@@ -23,7 +23,7 @@ def is_any(found: Iterable[bool]) -> bool:
 
 
 class Expressions:
-    """The expressions of a module while it is cut. `dead` are the names in scope that are gone."""
+    """The expressions of a module while it is cut. `dead` are the names in scope that are dropped."""
 
     def __init__(self, code: Code, name: str, text: str) -> None:
         """Cut `text`, the module `name`."""
@@ -53,7 +53,7 @@ class Expressions:
         }
 
     def doomed(self, node: ast.AST, dead: Dead) -> bool:
-        """Cut within an expression, and return whether it cannot be without what is removed."""
+        """Cut within an expression, and return whether it needs a removed name."""
         if isinstance(node, ast.Name):
             return node.id in dead
         if found := self._by_type.get(type(node)):
@@ -78,7 +78,7 @@ class Expressions:
     def _attribute(self, node: ast.Attribute, dead: Dead) -> bool:
         if isinstance(node.value, ast.Name) and node.value.id not in dead:
             module = self.aliases.get(node.value.id, "")
-            if module and (node.attr in self.code.gone[module] or self.code.is_gone(f"{module}.{node.attr}")):
+            if module and (node.attr in self.code.dropped[module] or self.code.is_removed(f"{module}.{node.attr}")):
                 return True
         return node.attr in self.code.attributes or self.doomed(node.value, dead)
 
@@ -202,18 +202,18 @@ class Expressions:
         return self._cut_some(left, left.elts, [one for one, _ in doomed])
 
     def _choice(self, node: ast.IfExp, dead: Dead) -> bool:
-        """Put the other branch in place of a choice of which one is gone."""
+        """Put the other branch in place of a choice of which one is dropped."""
         mark = len(self.cuts)
-        gone = is_any(self.doomed(one, dead) for one in (node.test, node.body))
+        dropped = is_any(self.doomed(one, dead) for one in (node.test, node.body))
         if self.doomed(node.orelse, dead):
             return True
-        if gone:
+        if dropped:
             text = self.text_of(self.source.of(node.orelse), mark)
             self.cuts.append((self.source.of(node), text))
         return False
 
     def text_of(self, span: Span, mark: int) -> str:
-        """Return a part of the text without what was cut of it since `mark`, and forget those cuts."""
+        """Return a part of the text without the cuts since `mark`, and discard those cuts."""
         inner = [(Span(one.start - span.start, one.end - span.start), text) for one, text in self.cuts[mark:] if span.holds(one)]
         del self.cuts[mark:]
         return spans.applied(self.text[span.start : span.end], inner)

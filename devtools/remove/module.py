@@ -49,9 +49,9 @@ class Module(Expressions):
 
     def cut(self) -> str:
         """Return the text without what names something removed."""
-        dead = set(self.code.gone[self.name])
+        dead = set(self.code.dropped[self.name])
         doomed = self._body(self._tree.body, dead)
-        self.code.gone[self.name] |= dead
+        self.code.dropped[self.name] |= dead
         self.emptied = bool(doomed) and not any(self._matters(node) for node in self._tree.body if node not in doomed)
         return spans.applied(self.text, self.cuts)
 
@@ -89,7 +89,7 @@ class Module(Expressions):
         doomed = list[ast.alias]()
         for alias in node.names:
             bound = alias.asname or alias.name.partition(".")[0]
-            if self.code.is_gone(f"{base}{alias.name}") or (base and alias.name in self.code.gone[base[:-1]]):
+            if self.code.is_removed(f"{base}{alias.name}") or (base and alias.name in self.code.dropped[base[:-1]]):
                 doomed.append(alias)
                 dead.add(bound)
             else:
@@ -131,7 +131,7 @@ class Module(Expressions):
         return False
 
     def _forget(self, targets: Sequence[ast.expr], dead: Dead) -> None:
-        """Mark names as gone, and attributes of objects that are set nowhere else."""
+        """Mark names as dropped, and attributes of objects that are set nowhere else."""
         dead.update(_targets(targets))
         for target in targets:
             for one in ast.walk(target):
@@ -155,8 +155,8 @@ class Module(Expressions):
         return False
 
     def _lacks_fixture(self, parameters: Iterable[ast.arg]) -> bool:
-        """Return whether a test or fixture asks for a fixture that is gone."""
-        own = {node.name for node in self._tree.body if is_function(node)} - self.code.gone[self.name]
+        """Return whether a test or fixture asks for a fixture that is dropped."""
+        own = {node.name for node in self._tree.body if is_function(node)} - self.code.dropped[self.name]
         return self._is_test and any(one.arg in self.code.fixtures - own for one in parameters)
 
     def _has_no_case(self, node: Function, dead: Dead) -> bool:
@@ -226,24 +226,24 @@ class Module(Expressions):
     def _if(self, node: ast.If, dead: Dead) -> bool:
         mark = len(self.cuts)
         without_test = self.doomed(node.test, dead)
-        gone = without_test or self._all(node.body, dead)
+        dropped = without_test or self._all(node.body, dead)
         inner = len(self.cuts)
-        if gone and not without_test and not node.orelse and not self._is_test and _acts(node.test):
-            # The condition does something itself: it stays as a statement.
+        if dropped and not without_test and not node.orelse and not self._is_test and _acts(node.test):
+            # The condition does something itself: it remains as a statement.
             test = self.source.of(node.test)
             self.cuts.append((self.source.of(node), self.text[test.start : test.end]))
             return False
         if node.orelse and self._all(node.orelse, dead):
             self.cuts.append((Span(self.source.of(node.body[-1]).end, self.source.of(node).end), ""))
-            return gone
-        if gone and node.orelse:
+            return dropped
+        if dropped and node.orelse:
             del self.cuts[mark:inner]
             self._replace_by_else(node, mark)
             return False
-        return gone
+        return dropped
 
     def _replace_by_else(self, node: ast.If, mark: int) -> None:
-        """Put the other branch in place of an `if` that is gone."""
+        """Put the other branch in place of an `if` that is dropped."""
         first, whole = node.orelse[0], self.source.of(node)
         span = Span(self.source.line_start(self.source.of(first).start), whole.end)
         lines = self.text_of(span, mark).splitlines()
@@ -279,7 +279,7 @@ class Module(Expressions):
 
 
 def _own(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield what is within a function, without the functions that it defines."""
+    """Yield the nodes of a function, without the functions that it defines."""
     for child in ast.iter_child_nodes(node):
         if not is_function(child) and not isinstance(child, ast.Lambda):
             yield child
@@ -293,7 +293,7 @@ def _asserts(node: ast.AST) -> bool:
 
 
 def _acts(test: ast.expr) -> bool:
-    """Return whether a condition calls what may have an effect."""
+    """Return whether a condition calls a function that may have an effect."""
     calls = [one.func for one in ast.walk(test) if isinstance(one, ast.Call)]
     return any(ast.unparse(one).rpartition(".")[2] not in PURE for one in calls)
 

@@ -1,4 +1,4 @@
-"""What is removed with a context, or with a part of one, by the names under which the rest of the repository knows it."""
+"""The names of a removed context, or of a part of one, in the rest of the repository."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def without(text: str, names: Names) -> str:
 
 
 def mentions(text: str, names: Names) -> Iterable[int]:
-    """Yield the numbers of the lines that have a word for what is removed, for a person to read."""
+    """Yield the numbers of the lines that have a word for a removed name, for a person to read."""
     wanted = re.compile(rf"\b({'|'.join(names.part.words)})\b", re.IGNORECASE)
     yield from (number for number, line in enumerate(text.splitlines(), 1) if wanted.search(line))
 
@@ -112,7 +112,7 @@ def _filled(text: str, like: str) -> str:
 
 
 def _without_labels(line: str, names: Names) -> str:
-    """Cut the words for what is removed from the labels of a diagram."""
+    """Cut the words for removed names from the labels of a diagram."""
 
     def shorter(found: re.Match[str]) -> str:
         label = found[1]

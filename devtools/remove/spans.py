@@ -22,7 +22,7 @@ class Span(NamedTuple):
         return self.start <= other.start and other.end <= self.end
 
 
-# A part of a text and what comes in its place.
+# A part of a text and its replacement.
 type Change = tuple[Span, str]
 
 
@@ -42,7 +42,7 @@ class Source:
 
     def of(self, node: ast.AST) -> Span:
         """Return the place of a node."""
-        place: ast.expr = node  # pyright: ignore[reportAssignmentType] - whoever calls has a node with a place
+        place: ast.expr = node  # pyright: ignore[reportAssignmentType] - the caller has a node with a place
         return Span(self.offset(place.lineno, place.col_offset), self.offset(place.end_lineno or place.lineno, place.end_col_offset or 0))
 
     def wide(self, node: ast.AST, within: int = 0) -> Span:
@@ -78,15 +78,15 @@ class Source:
 
     def elements(self, ranges: Sequence[Span], cut: Iterable[int], *, is_tuple: bool = False) -> list[Change]:
         """Return the changes by which elements of a list vanish, with their commas, and the comments of their lines."""
-        gone = set(cut)
-        changes: list[Change] = [(self._element(one), "") for index, one in enumerate(ranges) if index in gone]
-        kept = [one for index, one in enumerate(ranges) if index not in gone]
+        dropped = set(cut)
+        changes: list[Change] = [(self._element(one), "") for index, one in enumerate(ranges) if index in dropped]
+        kept = [one for index, one in enumerate(ranges) if index not in dropped]
         has_comma = re.compile(r"\s*,").match(self.text, ranges[-1].end)
         alone = is_tuple and len(kept) == 1
-        if kept and not has_comma and len(ranges) - 1 in gone and not alone:
+        if kept and not has_comma and len(ranges) - 1 in dropped and not alone:
             comma = self.text.index(",", kept[-1].end)
             changes.append((Span(comma, comma + 1), ""))
-        if alone and not has_comma and len(ranges) - 1 not in gone:
+        if alone and not has_comma and len(ranges) - 1 not in dropped:
             changes.append((Span(ranges[-1].end, ranges[-1].end), ","))
         return changes
 

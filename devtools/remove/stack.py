@@ -53,25 +53,25 @@ def _sections(text: str) -> Iterator[list[str]]:
         yield re.findall(r"^  (\w+):", section, re.MULTILINE)
 
 
-def without(text: str, gone: set[str], resources: Mapping[str, Mapping[str, Any]]) -> str:
+def without(text: str, dropped: set[str], resources: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the template without resources and what refers to them, such as grants, variables and names in lists.
 
     The sources of events stay: events that a context appended earlier can be published again.
 
     Raises:
-        UserError: a resource that stays cannot be without them.
+        UserError: a remaining resource needs them.
     """
-    before, unused = None, _unused_actions(resources, gone)
+    before, unused = None, _unused_actions(resources, dropped)
     while before != text:
         before = text
-        text = Cut(text, gone, unused).text()
+        text = Cut(text, dropped, unused).text()
     return text
 
 
-def _unused_actions(resources: Mapping[str, Mapping[str, Any]], gone: set[str]) -> set[str]:
+def _unused_actions(resources: Mapping[str, Mapping[str, Any]], dropped: set[str]) -> set[str]:
     """Return the actions that only removed resources may perform: the permissions boundary need not allow them."""
-    used = set[str]().union(*(_actions(one) for name, one in resources.items() if name not in {*gone, "PermissionsBoundary"}))
-    return set[str]().union(*(_actions(resources[name]) for name in gone & set(resources))) - used
+    used = set[str]().union(*(_actions(one) for name, one in resources.items() if name not in {*dropped, "PermissionsBoundary"}))
+    return set[str]().union(*(_actions(resources[name]) for name in dropped & set(resources))) - used
 
 
 def _actions(resource: Mapping[str, Any]) -> set[str]:
@@ -81,9 +81,9 @@ def _actions(resource: Mapping[str, Any]) -> set[str]:
 class Cut:
     """One pass over the template."""
 
-    def __init__(self, text: str, gone: set[str], unused: set[str]) -> None:
-        """Cut the resources `gone` and the actions that are `unused` without them."""
-        self._source, self._gone, self._unused = Source(text), gone, unused
+    def __init__(self, text: str, dropped: set[str], unused: set[str]) -> None:
+        """Cut the resources `dropped` and the actions that are `unused` without them."""
+        self._source, self._removed, self._unused = Source(text), dropped, unused
         self._cuts: list[Change] = []
         self._is_boundary = False
 
@@ -93,11 +93,11 @@ class Cut:
         for section, entries in root.value:
             for key, value in entries.value if isinstance(entries, yaml.MappingNode) else ():
                 self._is_boundary = key.value == "PermissionsBoundary"
-                if section.value == "Resources" and key.value in self._gone:
+                if section.value == "Resources" and key.value in self._removed:
                     self._cuts.append((self._lines(key, value), ""))
                 elif self._doomed(value, section.value):
                     if section.value == "Resources":
-                        raise UserError(f"template.yaml: {key.value} needs what is removed; edit it first")
+                        raise UserError(f"template.yaml: {key.value} needs a removed resource; edit it first")
                     self._cut(entries, [(key, value)])
         return self._without_empty_sections(applied(self._source.text, self._cuts))
 
@@ -105,7 +105,7 @@ class Cut:
         return re.sub(r"  # == [^\n]* ==\n\n*(?=  # == |Outputs:)", "", text)
 
     def _doomed(self, node: Any, key: str) -> bool:
-        """Cut within a node, and return whether it cannot be without what is removed."""
+        """Cut within a node, and return whether it needs a removed resource."""
         match node:
             case yaml.SequenceNode():
                 doomed = [one for one in node.value if self._doomed(one, key)]
@@ -132,15 +132,15 @@ class Cut:
             names = {value}
         elif "${" in value:
             names = {name.partition(".")[0] for name in re.findall(r"\$\{(\w+[^}]*)\}", value)}
-            if names & self._gone and names - self._gone - {"AWS"}:
+            if names & self._removed and names - self._removed - {"AWS"}:
                 return self._text_without(node)
-        return bool(names & self._gone)
+        return bool(names & self._removed)
 
     def _text_without(self, node: Any) -> bool:
         """Cut the entries of a JSON text that name something removed; return whether it is another text."""
         span = self._span(node)
         text = self._source.text[span.start : span.end]
-        one = "|".join(re.escape(name) for name in sorted(self._gone))
+        one = "|".join(re.escape(name) for name in sorted(self._removed))
         left = re.sub(rf',?\s*"[\w-]+": "\$\{{(?:{one})\}}"(?=\}}\s*$)', "", text)
         left = re.sub(rf'"[\w-]+": "\$\{{(?:{one})\}}",[ ]?', "", left)
         left = re.sub(r"\n\s*(?=\n)", "", left)

@@ -17,7 +17,7 @@ LOGGED = re.compile(r"\$context\.(requestId|httpMethod|resourcePath|status|respo
 
 # The order is folded from this event, and later events copy the address from the order.
 SOURCE = {"OrderPlaced"}
-# Operators are told, and no customer.
+# It alerts operators, and no customer.
 FOR_OPERATORS = {"ParcelConditionResolved"}
 
 

@@ -53,7 +53,7 @@ class TestUrls:
             for alarm in stack.of("CloudWatch::Alarm").values()
             if (alarm.get("Namespace"), alarm.get("MetricName")) == ("AWS/Lambda", "Url5xxCount")
         }
-        require_same(watched, SIGNED, "the alarms on Url5xxCount in devtools/monitoring/alarms.py", "a sender of webhooks gives up in time")
+        require_same(watched, SIGNED, "the alarms on Url5xxCount in devtools/monitoring/alarms.py", "a sender of webhooks stops retrying")
 
 
 class TestFloods:

@@ -1,4 +1,4 @@
-"""`make remove` in a scratch clone: what is left passes its checks and tests, and names nothing that was removed."""
+"""`make remove` in a scratch clone: the remaining repository passes its checks and tests without a reference to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def succeeded(result: subprocess.CompletedProcess[str]) -> str:
 
 
 def require_removed(clone: Clone, contexts: str) -> None:
-    """Remove contexts, and fail where one is left, or what is left does not pass its checks and tests."""
+    """Remove contexts, and fail where one is left, or a check or test of the remaining repository fails."""
     removed = succeeded(clone.make("remove", f"CONTEXT={contexts}"))
     assert re.search(r"removed +\d+ resources, \d+ files", removed)
     template = (clone.folder / "template.yaml").read_text("utf-8")

@@ -191,11 +191,11 @@ def test_readings_are_aggregated_outside_the_log(stack: DeployedStack, carrier: 
 
 
 @pytest.fixture
-def notices(stack: DeployedStack) -> Iterator[str]:
+def alerts(stack: DeployedStack) -> Iterator[str]:
     """Subscribe a queue to the topic of the operators and return its URL."""
     sqs, sns = stack.target.client("sqs"), stack.target.client("sns")
     topic = stack.target.resources["Alarms"]
-    url = sqs.create_queue(QueueName=f"notices-{uuid4().hex[:8]}")["QueueUrl"]
+    url = sqs.create_queue(QueueName=f"alerts-{uuid4().hex[:8]}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     statement = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}
     policy = {"Version": "2012-10-17", "Statement": [statement | {"Condition": {"ArnEquals": {"aws:SourceArn": topic}}}]}
@@ -207,7 +207,7 @@ def notices(stack: DeployedStack) -> Iterator[str]:
 
 
 def received(stack: DeployedStack, url: str, order_id: str) -> list[str]:
-    """Receive the notices about an order, and delete them."""
+    """Receive the alerts about an order, and delete them."""
     sqs = stack.target.client("sqs")
     found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", [])
     for message in found:
@@ -226,7 +226,7 @@ def conditions(stack: DeployedStack, order_id: str, count: int) -> list[tuple[st
     return eventually(found, lambda known: len(known) >= count, within=stack.patience, what=f"{count} changes of conditions")
 
 
-def test_spoiled_parcel_is_alerted_resolved_and_returned(stack: DeployedStack, carrier: Carrier, notices: str):
+def test_spoiled_parcel_is_alerted_resolved_and_returned(stack: DeployedStack, carrier: Carrier, alerts: str):
     customer, sku = stack.customer(), stack.product()
     stack.chill(sku, 20, 80)
     order_id = stack.accept(customer, order_body((sku, 2)))
@@ -243,10 +243,10 @@ def test_spoiled_parcel_is_alerted_resolved_and_returned(stack: DeployedStack, c
     assert conditions(stack, order_id, 2) == alerted
     send(50, 1)
     assert conditions(stack, order_id, 3) == [*alerted, ("ParcelConditionResolved", warm)]
-    told: list[str] = []
-    receive = partial(received, stack, notices, order_id)
-    eventually(lambda: told.extend(receive()) or told, lambda found: len(found) >= 3, within=stack.patience, what="three notices")
-    assert len(told) == 3
+    messages: list[str] = []
+    receive = partial(received, stack, alerts, order_id)
+    eventually(lambda: messages.extend(receive()) or messages, lambda found: len(found) >= 3, within=stack.patience, what="three alerts")
+    assert len(messages) == 3
     eventually(
         lambda: [mail["Subject"] for mail in stack.sent(order_id)],
         lambda subjects: f"Goods of your order {order_id} have spoiled" in subjects,

@@ -86,7 +86,7 @@ def compose(event: Event) -> Email:
 
 
 def leads_to_email(event: Event) -> bool:
-    """Return whether an event that operators are told about leads to an email as well."""
+    """Return whether an event with an operator alert leads to an email as well."""
     return isinstance(event.data, ParcelConditionAlerted) and event.data.cause == "goods_spoiled"
 
 

@@ -1,4 +1,4 @@
-"""Sends the emails of a batch of events, one email per event, and the notices of those that operators are told about.
+"""Sends the emails of a batch of events, one email per event, and the alerts to operators.
 
 A message without an event, or for a customer without an address, fails alone and ends in the dead-letter queue.
 Events replayed from the archive send nothing.
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from notifications.domain import emails
 from notifications.email_sender import SES_SECONDS, EmailSender
-from notifications.operator_notices import SNS_SECONDS, OperatorNotices
+from notifications.operator_alerts import SNS_SECONDS, OperatorAlerts
 from orderflow.aws import bus_event, settings
 from orderflow.aws.batch import PartialFailures, process_messages
 from orderflow.aws.clients import client
@@ -27,10 +27,10 @@ SENDER = EmailSender(
     client("ses"),
     OncePerEvent[str]("mail", settings.required("IDEMPOTENCY_TABLE"), client("dynamodb"), effect_seconds=SES_SECONDS),
 )
-NOTICES = OperatorNotices(
+ALERTS = OperatorAlerts(
     settings.required("OPERATORS_TOPIC"),
     client("sns"),
-    OncePerEvent[str]("notice", settings.required("IDEMPOTENCY_TABLE"), client("dynamodb"), effect_seconds=SNS_SECONDS),
+    OncePerEvent[str]("operator_alert", settings.required("IDEMPOTENCY_TABLE"), client("dynamodb"), effect_seconds=SNS_SECONDS),
 )
 
 
@@ -41,7 +41,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> PartialFailures:
 
 
 def _notify(delivered: BusEvent, context: LambdaContext) -> None:
-    """Publish the event's notice and send its email, if it has them. A replayed event has neither."""
-    noticed = not delivered.replay_name and NOTICES.publish(delivered.event, context)
-    if not noticed or emails.leads_to_email(delivered.event):
+    """Publish the event's alert and send its email, if it has them. A replayed event has neither."""
+    alerted = not delivered.replay_name and ALERTS.publish(delivered.event, context)
+    if not alerted or emails.leads_to_email(delivered.event):
         SENDER.notify(delivered, context)

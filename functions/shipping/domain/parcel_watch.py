@@ -76,7 +76,7 @@ class Excursion(Struct, frozen=True, omit_defaults=True):
 
 
 class Watch(Struct, frozen=True, omit_defaults=True):
-    """What the watch knows of a parcel: its goods, its alerted conditions, its excursion, and where and when it last moved.
+    """The watched state of a parcel: its goods, its alerted conditions, its excursion, and where and when it last moved.
 
     `since` is the start of the watch, `was_outside` stays true after an excursion. `ended` is the watch over a parcel that is not in
     transit or not of this pipeline.

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from notifications.domain import notices
+from notifications.domain import alert_texts
 from notifications.domain.emails import NoEmail, compose
 from orderflow.domain.events import (
     CancelledBy,
@@ -178,23 +178,23 @@ def test_other_conditions_lead_to_no_email(cause: ParcelCause) -> None:
 
 
 @pytest.mark.parametrize("cause", get_args(ParcelCause))
-def test_notice_names_order_parcel_and_temperatures_but_no_customer(cause: ParcelCause) -> None:
-    text = notices.compose(condition(cause)) or ""
+def test_alert_names_order_parcel_and_temperatures_but_no_customer(cause: ParcelCause) -> None:
+    text = alert_texts.compose(condition(cause)) or ""
     assert text.startswith("Order ord_1: parcel parcel_1 ")
     assert text.endswith("since 2026-01-15 09:30 UTC (2 x CHEESE-BRIE; last at 12.4 °C, required 2 to 8 °C).")
     assert "ann" not in text
 
 
-def test_notice_of_a_parcel_that_never_reported_has_no_temperature() -> None:
+def test_alert_of_a_parcel_that_never_reported_has_no_temperature() -> None:
     alert = event(ParcelConditionAlerted(ANN, "parcel_1", "silent", datetime(2026, 1, 15, tzinfo=UTC), (StockLine("MUG-BLUE", 1),)))
-    assert notices.compose(alert) == "Order ord_1: parcel parcel_1 sends no readings since 2026-01-15 00:00 UTC (1 x MUG-BLUE)."
+    assert alert_texts.compose(alert) == "Order ord_1: parcel parcel_1 sends no readings since 2026-01-15 00:00 UTC (1 x MUG-BLUE)."
 
 
-def test_notice_of_a_resolved_condition_names_its_cause() -> None:
+def test_alert_of_a_resolved_condition_names_its_cause() -> None:
     now = datetime(2026, 1, 15, tzinfo=UTC)
     resolved = event(ParcelConditionResolved(CustomerId("ann"), "parcel_1", "not_moving", now, now))
-    assert notices.compose(resolved) == "Order ord_1: the condition `not_moving` of parcel parcel_1 ended at 2026-01-15 00:00 UTC."
+    assert alert_texts.compose(resolved) == "Order ord_1: the condition `not_moving` of parcel parcel_1 ended at 2026-01-15 00:00 UTC."
 
 
-def test_orders_lead_to_no_notice() -> None:
-    assert notices.compose(confirmed()) is None
+def test_orders_lead_to_no_alert() -> None:
+    assert alert_texts.compose(confirmed()) is None

@@ -18,7 +18,7 @@ import pytest
 
 from notifications.email_sender import SES_SECONDS
 from notifications.handlers import send_emails
-from notifications.operator_notices import SNS_SECONDS
+from notifications.operator_alerts import SNS_SECONDS
 from orderflow.aws.idempotency import WRITE_SECONDS, OncePerEvent
 from orderflow.aws.observability import logger
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, Table, client_error, crash_at, throttled
@@ -42,7 +42,7 @@ def ses(monkeypatch: pytest.MonkeyPatch) -> FakeSes:
 @pytest.fixture(autouse=True)
 def sns(monkeypatch: pytest.MonkeyPatch) -> FakeSns:
     fake = FakeSns()
-    monkeypatch.setattr(send_emails.NOTICES, "_sns", fake)
+    monkeypatch.setattr(send_emails.ALERTS, "_sns", fake)
     return fake
 
 
@@ -56,7 +56,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> FakeDynamoDB:
 def start_process(monkeypatch: pytest.MonkeyPatch, table: FakeDynamoDB) -> None:
     """Start a new function process, which has no delivery in memory."""
     monkeypatch.setattr(send_emails.SENDER, "once", OncePerEvent[str]("mail", "mail", table.client, effect_seconds=SES_SECONDS))
-    monkeypatch.setattr(send_emails.NOTICES, "_once", OncePerEvent[str]("notice", "mail", table.client, effect_seconds=SNS_SECONDS))
+    monkeypatch.setattr(send_emails.ALERTS, "_once", OncePerEvent[str]("operator_alert", "mail", table.client, effect_seconds=SNS_SECONDS))
 
 
 class Clock:
@@ -329,24 +329,24 @@ def test_log_lines_have_ids_and_no_personal_data(ses: FakeSes, lines: io.StringI
         assert part not in lines.getvalue()
 
 
-def notices(sns: FakeSns) -> list[str]:
+def alerts(sns: FakeSns) -> list[str]:
     return sns.published.get(os.environ["OPERATORS_TOPIC"], [])
 
 
-def test_spoiled_goods_send_a_notice_and_an_email_once(ses: FakeSes, sns: FakeSns) -> None:
+def test_spoiled_goods_send_an_alert_and_an_email_once(ses: FakeSes, sns: FakeSns) -> None:
     spoiled = sample("spoiled")
     for batch in (spoiled, spoiled, other_delivery(spoiled)):
         assert deliver(batch) == FINISHED
-    assert (len(notices(sns)), len(ses.sent)) == (1, 1)
+    assert (len(alerts(sns)), len(ses.sent)) == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["not-moving", "condition-resolved"])
-def test_other_conditions_send_a_notice_without_an_email(ses: FakeSes, sns: FakeSns, name: str) -> None:
+def test_other_conditions_send_an_alert_without_an_email(ses: FakeSes, sns: FakeSns, name: str) -> None:
     assert deliver(sample(name)) == FINISHED
-    assert (len(notices(sns)), ses.sent) == (1, [])
+    assert (len(alerts(sns)), ses.sent) == (1, [])
 
 
-def test_refused_email_repeats_no_notice(ses: FakeSes, sns: FakeSns) -> None:
+def test_refused_email_repeats_no_alert(ses: FakeSes, sns: FakeSns) -> None:
     def refuse(operation: str, _parameters: Any) -> None:
         ses.before = None
         raise client_error(operation, "Throttling", "slow down")
@@ -354,10 +354,10 @@ def test_refused_email_repeats_no_notice(ses: FakeSes, sns: FakeSns) -> None:
     ses.before, spoiled = refuse, sample("spoiled")
     assert is_redelivered(deliver(spoiled), spoiled)
     assert deliver(spoiled) == FINISHED
-    assert (len(notices(sns)), len(ses.sent)) == (1, 1)
+    assert (len(alerts(sns)), len(ses.sent)) == (1, 1)
 
 
-def test_failed_notice_is_redelivered(ses: FakeSes, sns: FakeSns) -> None:
+def test_failed_alert_is_redelivered(ses: FakeSes, sns: FakeSns) -> None:
     def refuse(operation: str, _parameters: Any) -> None:
         sns.before = None
         raise throttled(operation)
@@ -365,12 +365,12 @@ def test_failed_notice_is_redelivered(ses: FakeSes, sns: FakeSns) -> None:
     sns.before, batch = refuse, sample("not-moving")
     assert is_redelivered(deliver(batch), batch)
     assert deliver(batch) == FINISHED
-    assert len(notices(sns)) == 1
+    assert len(alerts(sns)) == 1
 
 
-def test_replayed_condition_sends_no_notice(ses: FakeSes, sns: FakeSns) -> None:
+def test_replayed_condition_sends_no_alert(ses: FakeSes, sns: FakeSns) -> None:
     batch = sample("spoiled")
     body = json.loads(batch["Records"][0]["body"]) | {"replay-name": "replay-1"}
     batch["Records"][0]["body"] = json.dumps(body)
     assert deliver(batch) == FINISHED
-    assert (notices(sns), ses.sent) == ([], [])
+    assert (alerts(sns), ses.sent) == ([], [])

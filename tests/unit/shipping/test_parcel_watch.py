@@ -184,7 +184,7 @@ def test_batches_of_any_size_and_repeated_batches_make_the_same_changes(readings
 
 
 @given(READINGS, st.data())
-def test_any_order_of_batches_ends_in_the_same_range_and_misses_no_excursion(readings: list[TrackingReading], data: st.DataObject) -> None:
+def test_any_order_of_batches_finds_the_same_range_and_each_excursion(readings: list[TrackingReading], data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(readings))
     limits = Limits(recovered_minutes=0)
     parcel, changes = followed(*([one] for one in shuffled), limits=limits)

@@ -1,6 +1,6 @@
-"""The text of the notices to operators, one line for each event. Pure rules, without AWS.
+"""The text of the alerts to operators, one line for each event. Pure rules, without AWS.
 
-A notice names neither the customer nor an address.
+An alert names neither the customer nor an address.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CAUSES: dict[ParcelCause, str] = {
 
 
 def compose(event: Event) -> str | None:
-    """Return the notice of an event, or None where operators get none."""
+    """Return the alert of an event, or None where operators get none."""
     match event.data:
         case ParcelConditionAlerted() as data:
             goods = ", ".join(f"{line.quantity} x {line.sku}" for line in data.lines)
