@@ -65,7 +65,8 @@ def without(text: str, dropped: set[str], resources: Mapping[str, Mapping[str, A
     while before != text:
         before = text
         text = Cut(text, dropped, unused).text()
-    return text
+    # Space that surrounded the last element of a list, or a section.
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"\s+\]", "]", text))
 
 
 def _unused_actions(resources: Mapping[str, Mapping[str, Any]], dropped: set[str]) -> set[str]:

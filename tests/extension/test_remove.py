@@ -49,10 +49,10 @@ def test_context_is_removed_alone(tmp_path: Path, context: str) -> None:
 @pytest.mark.alone
 def test_generated_context_is_removed_without_a_trace(tmp_path: Path) -> None:
     clone = Clone(tmp_path)
-    succeeded(clone.make("new", "context", "NAME=gifts", "EVENTS=OrderConfirmed"))
+    succeeded(clone.make("new", "context", "NAME=wishlists", "EVENTS=OrderConfirmed"))
     clone.commit()
 
-    succeeded(clone.make("remove", "CONTEXT=gifts"))
+    succeeded(clone.make("remove", "CONTEXT=wishlists"))
 
     assert clone.changed(since="HEAD~1") == []
 
