@@ -28,7 +28,7 @@ ITEMS = [
 
 
 class LostAfterwards:
-    """A client of DynamoDB whose table loses its items once it is restored: moto restores the present items, whatever the time."""
+    """A client of DynamoDB whose table loses its items once it is restored: moto restores the present items for any time."""
 
     def __init__(self, client: Any) -> None:
         self.client, self.asked = client, list[dict[str, Any]]()

@@ -34,13 +34,13 @@ class TestUrls:
             assert stack.outputs[output]["Value"] == {"Fn::GetAtt": [name, "FunctionUrl"]}
 
     def test_function_url_is_public_and_the_function_is_not(self, stack: Stack) -> None:
-        everybody = [one for one in stack.of("Lambda::Permission").values() if one["Principal"] == "*"]
+        public = [one for one in stack.of("Lambda::Permission").values() if one["Principal"] == "*"]
         for function in SIGNED:
-            granted = {one["Action"]: one for one in everybody if referred(one["FunctionName"]) == function}
+            granted = {one["Action"]: one for one in public if referred(one["FunctionName"]) == function}
             assert set(granted) == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}, function
             assert granted["lambda:InvokeFunctionUrl"]["FunctionUrlAuthType"] == "NONE", function
             assert granted["lambda:InvokeFunction"]["InvokedViaFunctionUrl"] is True, function
-        assert len(everybody) == 2 * len(SIGNED)
+        assert len(public) == 2 * len(SIGNED)
 
     def test_cost_of_the_public_route_is_limited(self, stack: Stack) -> None:
         for function in SIGNED:

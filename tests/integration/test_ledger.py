@@ -30,24 +30,15 @@ from orderflow.domain.money import Money
 from orderflow.domain.order import remaining
 from tests.integration.deployed_stack import DeployedStack, eventually, postings
 from tests.support import contracts
+from tests.support.orders import POSTED_EVENTS
 
-MOVES = {
-    "PaymentAuthorized",
-    "PaymentVoided",
-    "PaymentCaptured",
-    "PaymentRefunded",
-    "PaymentRefundReversed",
-    "PaymentDisputed",
-    "DisputeClosed",
-    "DisputeOutcomeChanged",
-}
 PRICE = 1250
 # With the template's 180 s, five deliveries would take fifteen minutes.
 VISIBILITY_SECONDS = 2
 
 
 def _payment_events(stack: DeployedStack, order_id: str) -> list[Event]:
-    return [event for event in stack.log(order_id) if event.type in MOVES]
+    return [event for event in stack.log(order_id) if event.type in POSTED_EVENTS]
 
 
 def _posted(stack: DeployedStack, order_id: str) -> dict[str, dict[str, Any]]:
@@ -155,7 +146,7 @@ def test_every_payment_event_is_posted(stack: DeployedStack, confirmed: str):
     do(lambda parcel: RecordRefund("ref_again", f"parcel:{parcel}"))
 
     entries = _posted(stack, confirmed)
-    assert {entry["type"]["S"] for entry in entries.values()} == MOVES - {"PaymentVoided"}
+    assert {entry["type"]["S"] for entry in entries.values()} == POSTED_EVENTS - {"PaymentVoided"}
     assert all(sum(amount for _, amount in postings(entry)) == 0 for entry in entries.values())
     assert sum(amount for entry in entries.values() for account, amount in postings(entry) if account in {"revenue", "refunds"}) == 0
 

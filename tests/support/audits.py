@@ -12,21 +12,11 @@ from ledger.domain.events import Difference
 from ledger.handlers.audit_ledger import BALANCES, ENTRIES, LOG
 from orderflow.domain.events import Event, encode
 from tests.fakes.aws.dynamodb import FakeDynamoDB
-from tests.support.orders import STATES, history
+from tests.support.orders import POSTED_EVENTS, STATES, history
 
 FEES = posting_rules.Fees(140, {"EUR": 25})
 POSTED = datetime(2026, 1, 15, 10, 40, tzinfo=UTC)
 HOUR_END = datetime(2026, 1, 15, 11, 15, tzinfo=UTC)
-MOVES = {
-    "PaymentAuthorized",
-    "PaymentVoided",
-    "PaymentCaptured",
-    "PaymentRefunded",
-    "PaymentRefundReversed",
-    "PaymentDisputed",
-    "DisputeClosed",
-    "DisputeOutcomeChanged",
-}
 
 
 def add_order(
@@ -45,7 +35,7 @@ def add_order(
     ]
     database.seed("OrderLog", *rows)
     for one in happened:
-        if one.type in MOVES and one.type not in without:
+        if one.type in POSTED_EVENTS and one.type not in without:
             ENTRIES.post(posting_rules.entry_for(one, FEES), posted_at)
     return happened
 

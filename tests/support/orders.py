@@ -61,6 +61,19 @@ TOTAL = Money(2990, "EUR")
 PLACED = events.OrderPlaced(ANN, LINES, TOTAL, ADDRESS, "GB")
 STOCK = (StockLine("MUG-BLUE", 2), StockLine("FILTER-100", 1))
 AUTHORIZATION = "auth_1"
+# The events that the ledger posts.
+POSTED_EVENTS = frozenset(
+    {
+        "PaymentAuthorized",
+        "PaymentVoided",
+        "PaymentCaptured",
+        "PaymentRefunded",
+        "PaymentRefundReversed",
+        "PaymentDisputed",
+        "DisputeClosed",
+        "DisputeOutcomeChanged",
+    }
+)
 
 PLACE = PlaceOrder(PLACED)
 RESERVE = RecordReservation()

@@ -309,7 +309,7 @@ def test_personal_data_is_not_logged(call: Callable[..., str], logged: Callable[
     assert "ann@example.com" not in json.dumps(line)
 
 
-def test_suspicious_order_is_refused_where_nobody_reviews(call: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_suspicious_order_is_refused_without_reviews(call: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(screen_order, "REVIEWED", False)
     reserved(lines={"ESPRESSO-PRO": 1})
 

@@ -19,8 +19,8 @@ from orderflow.aws.order_log import OrderLog
 from orderflow.domain.events import Event, encode
 from tests.conftest import TABLES, Aws
 from tests.fakes.aws.dynamodb import FakeDynamoDB
-from tests.support.audits import FEES, HOUR_END, MOVES, POSTED, add_order, audited, audited_with_open, falsify, nonzero, remove
-from tests.support.orders import STATES
+from tests.support.audits import FEES, HOUR_END, POSTED, add_order, audited, audited_with_open, falsify, nonzero, remove
+from tests.support.orders import POSTED_EVENTS, STATES
 
 LATER = HOUR_END + timedelta(hours=1)
 
@@ -153,7 +153,7 @@ def test_removed_entry_is_found_by_another_entry_of_its_order(database: FakeDyna
 
 def test_missing_entry_is_found_by_a_later_entry_of_its_order(database: FakeDynamoDB) -> None:
     happened = add_order(database, "paid", "ord_1", without=["PaymentAuthorized", "PaymentCaptured"])
-    authorized, captured, *_ = (one for one in happened if one.type in MOVES)
+    authorized, captured, *_ = (one for one in happened if one.type in POSTED_EVENTS)
     assert audited()[1] == []
     ENTRIES.post(posting_rules.entry_for(captured, FEES), HOUR_END)
     assert Difference("event", authorized.event_id, "EUR", 2990, 0) in audited(LATER)[1]
@@ -236,7 +236,7 @@ class TestLongOrders:
         for one in self.HAPPENED[hour * each : (hour + 1) * each]:
             keys = {"order_id": {"S": one.order_id}, "version": {"N": str(one.order_version)}}
             database.seed("OrderLog", {**keys, "event": {"S": encode(one).decode()}, "type": {"S": one.type}})
-            if one.type in MOVES:
+            if one.type in POSTED_EVENTS:
                 ENTRIES.post(posting_rules.entry_for(one, FEES), POSTED + timedelta(hours=hour))
 
     def test_each_event_is_compared_a_bounded_number_of_times(self, database: FakeDynamoDB) -> None:
@@ -253,7 +253,7 @@ class TestLongOrders:
         for hour in range(60):
             self.post(database, hour)
         audited(HOUR_END + timedelta(hours=59))
-        missing = next(one for one in self.HAPPENED[(60 - ago) * 14 :] if one.type in MOVES)
+        missing = next(one for one in self.HAPPENED[(60 - ago) * 14 :] if one.type in POSTED_EVENTS)
         remove(database, missing.event_id)
         self.post(database, 60)
         # Excludes the recheck a day later, which finds the entry by the balances.
@@ -284,7 +284,7 @@ def test_audits_at_any_time_find_nothing_and_balances_match(aws: Aws, plan: list
         if first:
             assert audited(at)[1] == []
         happened = add_order(aws.dynamodb, state, f"ord_{number}", posted_at=at)
-        entries += [posting_rules.entry_for(one, FEES) for one in happened if one.type in MOVES]
+        entries += [posting_rules.entry_for(one, FEES) for one in happened if one.type in POSTED_EVENTS]
     report, reported, balances = audited(POSTED + timedelta(minutes=180, days=late))
     assert (report.differences, reported) == ([], [])
     assert nonzero({name: one.accounts for name, one in balances.items()}) == nonzero(posting_rules.balances(entries))

@@ -26,6 +26,7 @@ from tests.support.orders import (
     DISPUTE,
     LOSE,
     PAID,
+    POSTED_EVENTS,
     REFUND_LOST,
     REOPEN,
     START,
@@ -58,23 +59,11 @@ event_data: st.SearchStrategy[EventData] = amounts.flatmap(
 
 
 def posted(happened: list[Event], fees: Fees = FEES) -> list[posting_rules.Entry]:
-    return [posting_rules.entry_for(one, fees) for one in happened if one.type in MOVES]
+    return [posting_rules.entry_for(one, fees) for one in happened if one.type in POSTED_EVENTS]
 
 
 def of(data: EventData) -> Event:
     return event(Order(order_id="ord_1", version=3), data)
-
-
-MOVES = {
-    "PaymentAuthorized",
-    "PaymentVoided",
-    "PaymentCaptured",
-    "PaymentRefunded",
-    "PaymentRefundReversed",
-    "PaymentDisputed",
-    "DisputeClosed",
-    "DisputeOutcomeChanged",
-}
 
 
 @given(st.lists(event_data), st.builds(Fees, st.integers(0, 10_000), st.dictionaries(st.sampled_from(["EUR", "JPY"]), st.integers(0, 500))))
@@ -163,13 +152,13 @@ def test_holds_are_authorized_less_captured_and_voided(state: str) -> None:
 
 
 def posted_events(happened: list[Event]) -> list[Any]:
-    return [one for one in happened if one.type in MOVES]
+    return [one for one in happened if one.type in POSTED_EVENTS]
 
 
 @pytest.mark.parametrize("state", sorted(STATES))
 def test_event_without_money_has_no_entry(state: str) -> None:
     for one in history(*STATES[state]):
-        if one.type not in MOVES:
+        if one.type not in POSTED_EVENTS:
             with pytest.raises(NoMoneyMoved):
                 posting_rules.entry_for(one, FEES)
 
@@ -200,7 +189,7 @@ def test_every_account_is_documented(account: str) -> None:
 
 @pytest.mark.parametrize("event_type", sorted(EVENT_TYPES))
 def test_documented_events_match_the_posting_rules(event_type: str) -> None:
-    assert (f"| `{event_type}`" in LEDGER_PAGE) == (event_type in MOVES)
+    assert (f"| `{event_type}`" in LEDGER_PAGE) == (event_type in POSTED_EVENTS)
 
 
 @given(st.text(min_size=1), st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - the strategy adds the time zone

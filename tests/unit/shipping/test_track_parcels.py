@@ -274,7 +274,7 @@ def test_dispatched_parcel_that_never_reports_is_silent(
     assert tracks.load(KEY).check_at is None
 
 
-def test_silence_of_a_delivered_parcel_alerts_nobody(
+def test_silence_of_a_delivered_parcel_raises_no_alert(
     deliver: Callable[..., list[str]], log: OrderLog, tracks: TrackingStore, context: Any
 ) -> None:
     deliver(body(reading(0)))
@@ -283,7 +283,7 @@ def test_silence_of_a_delivered_parcel_alerts_nobody(
     assert (conditions(log), tracks.load(KEY).check_at) == ([], None)
 
 
-def test_silence_of_an_unknown_shipment_alerts_nobody(deliver: Callable[..., list[str]], tracks: TrackingStore, context: Any) -> None:
+def test_silence_of_an_unknown_shipment_raises_no_alert(deliver: Callable[..., list[str]], tracks: TrackingStore, context: Any) -> None:
     deliver(body(reading(0)))
     assert check_silent_parcels.handler({}, context) == {"outcome": "checked", "checked": 0}
     assert tracks.load(KEY).check_at is None
