@@ -13,7 +13,6 @@ from uuid import uuid4
 
 from devtools.local import seed
 from devtools.local.api_client import ApiClient, emails, is_final, order_body, state_of
-from devtools.local.reviews import HELD
 from devtools.ops import function_logs
 from devtools.ops.flags import FlagStore
 from devtools.target import Target
@@ -227,7 +226,7 @@ def _flag(scene: Scene) -> Course:
         return state in wanted
 
     return Course(
-        lambda: ends(HELD, "rejected: fraud_refused"),
+        lambda: ends("held", "rejected: fraud_refused"),
         "check that the flags were rolled back, otherwise make flags SET=…",
         lambda: store.served().document.get("hold_countries") != ["GB"] or store.deploy(before, immediate=True),
         lambda: ends("confirmed"),
