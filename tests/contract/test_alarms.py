@@ -165,11 +165,11 @@ class TestBurnRate:
         found = stack.of("CloudWatch::Alarm")
         return tuple(alarm_states.is_on(found[f"OrdersDecidedBurn{name}Alarm"], data, now) for name in ("Long", "Short"))  # pyright: ignore[reportReturnType]
 
-    def test_a_bad_minute_burns_in_the_short_window_only(self, stack: Stack) -> None:
+    def test_bad_minute_burns_in_the_short_window_only(self, stack: Stack) -> None:
         points = [(time, 60.0 if time > NOW - 60 else 2.0) for time in range(NOW - 3600, NOW, 15)]
         assert self.windows(stack, {"OrderDecisionSeconds": points}) == (False, True)
 
-    def test_an_outage_of_ten_minutes_burns_in_both(self, stack: Stack) -> None:
+    def test_outage_of_ten_minutes_burns_in_both(self, stack: Stack) -> None:
         points = [(time, 60.0 if time > NOW - 600 else 2.0) for time in range(NOW - 3600, NOW, 15)]
         assert self.windows(stack, {"OrderDecisionSeconds": points}) == (True, True)
 
@@ -177,7 +177,7 @@ class TestBurnRate:
         points = [(time, 60.0 if NOW - 1200 < time < NOW - 360 else 2.0) for time in range(NOW - 3600, NOW, 15)]
         assert self.windows(stack, {"OrderDecisionSeconds": points}) == (True, False)
 
-    def test_a_budget_burning_as_fast_as_it_may_is_no_alarm(self, stack: Stack) -> None:
+    def test_budget_burning_as_fast_as_it_may_is_no_alarm(self, stack: Stack) -> None:
         points = mixed(2, 60, 1, NOW - 3600, seconds=5)
         assert self.windows(stack, {"OrderDecisionSeconds": points}) == (False, False)
 

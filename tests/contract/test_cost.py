@@ -78,7 +78,7 @@ def test_every_consumer_takes_part_in_a_delivered_order(counted: counting.Counte
     require_same((), missing, "the events of the order in tests/cost/counting.py", "the cost of an order includes its consumers")
 
 
-def test_the_document_has_the_present_costs(counted: counting.Counted) -> None:
+def test_document_has_the_present_costs(counted: counting.Counted) -> None:
     section = page.DOCUMENT.read_text("utf-8").partition(page.COST)[2].partition("\n## Cost of an order")[0]
     written = {name: float(dollars) for name, dollars in re.findall(r"^\| ([a-z ]+) \| ([\d.]+) \|", section, re.MULTILINE)}
     present = command.figures(counted)

@@ -107,7 +107,7 @@ class TestApi:
 
 
 class TestFlags:
-    def test_the_stack_deploys_no_flags(self, stack: Stack) -> None:
+    def test_stack_deploys_no_flags(self, stack: Stack) -> None:
         """A new stack's alarms have no data, which would roll back the deployment and the stack."""
         assert stack.of("AppConfig::Deployment", "AppConfig::HostedConfigurationVersion") == {}
 

@@ -34,7 +34,7 @@ class TestApi:
         open_routes = {key for key, route in routes.items() if route["security"] != [{"Jwt": []}]}
         assert open_routes == PUBLIC
 
-    def test_a_preflight_of_every_route_is_answered_without_a_token(self, stack: Stack) -> None:
+    def test_preflight_of_every_route_is_answered_without_a_token(self, stack: Stack) -> None:
         """API Gateway answers it; as text, because it fails with `*/*` as a binary type (aws/serverless-application-model#1344)."""
         assert "x-amazon-apigateway-binary-media-types" not in api(stack)
         for path, methods in api(stack)["paths"].items():

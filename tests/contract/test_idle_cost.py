@@ -40,7 +40,7 @@ def scheduled(stack: Stack) -> Iterator[tuple[str, str, Any]]:
 
 
 @pytest.mark.parametrize(("env", "most"), [("default", DEV_DOLLARS), ("prod", PROD_DOLLARS)])
-def test_an_idle_stack_stays_below_its_limit(env: str, most: float) -> None:
+def test_idle_stack_stays_below_its_limit(env: str, most: float) -> None:
     assert dollars(environments.parameters()[env]) <= most
 
 
@@ -54,7 +54,7 @@ def test_three_dashboards_are_free_and_composite_alarms_are_not() -> None:
     assert (cost(Dashboard=3), cost(Dashboard=5), cost(CompositeAlarm=2)) == (0, 6, 1)
 
 
-def test_an_anomaly_band_costs_as_much_as_two_more_metrics() -> None:
+def test_anomaly_band_costs_as_much_as_two_more_metrics() -> None:
     queries = [{"Id": "usual", "Expression": "ANOMALY_DETECTION_BAND(value, 2)"}, {"Id": "value", "MetricStat": {}}]
     [item] = idle_cost.bill({"Volume": {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": queries}}})
     assert item.quantity == 3
@@ -108,7 +108,7 @@ def test_maximum_concurrency_on_a_queue_costs_three_more_pollers() -> None:
     assert requests(ScalingConfig={"MaximumConcurrency": 2}) == 5 * 131_400
 
 
-def test_an_unprotected_stack_pays_for_no_limit_of_concurrency() -> None:
+def test_unprotected_stack_pays_for_no_limit_of_concurrency() -> None:
     resources = environments.deployed({"Stage": "dev"})
     assert not [name for name, one in resources.items() if "MaximumConcurrency" in one["Properties"].get("ScalingConfig", {})]
 
@@ -127,7 +127,7 @@ def test_protected_stack_limits_every_queues_concurrency() -> None:
     assert unlimited == [{"Ref": "ReviewsClose"}]
 
 
-def test_the_api_has_no_detailed_metrics(stack: Stack) -> None:
+def test_api_has_no_detailed_metrics(stack: Stack) -> None:
     """Detailed metrics are billed as custom metrics, five per method; alarms use the stage's metrics."""
     assert all(one["MetricsEnabled"] is False for stage in stack.of("ApiGateway::Stage").values() for one in stage["MethodSettings"])
 
@@ -168,7 +168,7 @@ class AnHourLater(datetime):
         return datetime.now(tz) + timedelta(hours=1)
 
 
-def test_a_scheduled_run_without_work_costs_no_more_than_assumed(
+def test_scheduled_run_without_work_costs_no_more_than_assumed(
     stack: Stack, context: Any, capsys: pytest.CaptureFixture[str], logged: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context.get_remaining_time_in_millis = lambda: 600_000
@@ -193,7 +193,7 @@ def test_a_scheduled_run_without_work_costs_no_more_than_assumed(
 
 
 @pytest.mark.parametrize("env", ["default", "prod"])
-def test_the_documented_command_prints_the_sum(env: str) -> None:
+def test_documented_command_prints_the_sum(env: str) -> None:
     command = [sys.executable, "-m", "devtools", "idle-cost"]
     printed = subprocess.run(command, cwd=ROOT, env=os.environ | {"ENV": env}, capture_output=True, text=True, check=True)
     [line] = [line for line in printed.stdout.splitlines() if "total" in line]

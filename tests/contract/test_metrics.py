@@ -40,7 +40,7 @@ def test_every_metric_is_recorded_and_described() -> None:
     assert len(metric_catalogue.CATALOGUE) == len(REGISTRY)
 
 
-def test_a_metric_is_recorded_where_the_catalogue_says() -> None:
+def test_metric_is_recorded_where_the_catalogue_says() -> None:
     for one in metric_catalogue.CATALOGUE:
         contexts = {part.strip().partition("/")[0] for part in one.by.split(",")}
         [name] = [name for name, metric in REGISTRY.items() if metric is one.metric]

@@ -77,7 +77,7 @@ class TestAlarms:
             short = re.sub(r"(?<!^)(?=[A-Z])", "-", name.removesuffix("Alarm")).lower()
             assert alarm["AlarmName"] == {"Fn::Sub": f"${{AWS::StackName}}-{short}"}, name
 
-    def test_the_nested_stack_names_resources_by_the_observed_stack(self) -> None:
+    def test_nested_stack_names_resources_by_the_observed_stack(self) -> None:
         """In a nested stack AWS::StackName is the nested stack's own name, which no metric has as a dimension."""
         assert "AWS::StackName" not in (ROOT / "observability.yaml").read_text("utf-8")
 

@@ -133,7 +133,7 @@ class TestDescription:
         assert [board.name for board in BOARDS] == ["business", "flow", "money", "cost"]
 
     @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
-    def test_a_dashboard_has_no_more_metrics_than_a_free_one(self, board: dashboards.Board) -> None:
+    def test_dashboard_has_no_more_metrics_than_a_free_one(self, board: dashboards.Board) -> None:
         body = json.loads(dashboard_widgets.resources()[f"{board.title}Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
         rows = [row for widget in body["widgets"] for row in widget["properties"].get("metrics", [])]
         assert sum(isinstance(row[0], str) for row in rows) <= dashboards.MOST

@@ -17,7 +17,7 @@ def errors(*rows: str) -> list[str]:
     return catalog.parse([HEADER, *rows]).errors
 
 
-def test_a_row_becomes_a_product_in_minor_units() -> None:
+def test_row_becomes_a_product_in_minor_units() -> None:
     assert catalog.parse([HEADER, MUG]).products == [Product("MUG-1", "Blue mug", 1250, 10, "EUR", active=True, category="tableware")]
 
 
@@ -98,6 +98,6 @@ def test_nothing_is_written_when_a_row_is_wrong(tmp_path: Path, monkeypatch: pyt
         catalog.main(parsed("catalog", "--file", str(file)))
 
 
-def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+def test_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read: No such file"):
         catalog.read(tmp_path / "none.csv")

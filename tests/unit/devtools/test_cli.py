@@ -25,7 +25,7 @@ def _raising(error: BaseException) -> Callable[[object], None]:
         ClientError({"Error": {"Code": "AccessDenied", "Message": "no\nway"}}, "PutItem"),
     ],
 )
-def test_an_explained_error_is_one_line_on_stderr(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explained_error_is_one_line_on_stderr(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         cli.run("trial-balance", _raising(error), [])
     printed = capsys.readouterr()
@@ -35,13 +35,13 @@ def test_an_explained_error_is_one_line_on_stderr(error: Exception, capsys: pyte
     assert printed.err.count("\n") == 1
 
 
-def test_a_wrong_value_exits_with_2() -> None:
+def test_wrong_value_exits_with_2() -> None:
     with pytest.raises(SystemExit) as end:
         cli.run("trial-balance", _raising(cli.UsageError("FROM must be a day")), [])
     assert end.value.code == 2
 
 
-def test_a_defect_keeps_its_traceback() -> None:
+def test_defect_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         cli.run("trial-balance", _raising(ZeroDivisionError()), [])
 

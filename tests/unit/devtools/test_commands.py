@@ -29,12 +29,12 @@ def test_make_and_python_give_the_same_arguments() -> None:
     assert (by_make.follow, by_make.order, by_make.since, by_make.function) == (True, "ord_1", 5, "")
 
 
-def test_an_unknown_make_variable_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_make_variable_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(TRACE, [], {"MAKE_VARIABLES": "ORDR", "ORDR": "x"}, capsys)
     assert line == "error: unknown option ORDR: make trace takes ORDER, STACK, PORT, ENDPOINT, BACKEND"
 
 
-def test_an_unknown_option_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_option_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(TRACE, ["--ordr=x"], {}, capsys)
     assert line == "error: unknown option --ordr: trace takes --order, --stack, --port, --endpoint, --backend"
 
@@ -43,7 +43,7 @@ def test_options_are_not_abbreviated(capsys: pytest.CaptureFixture[str]) -> None
     assert "unknown option --ord" in refused(TRACE, ["--ord", "x"], {}, capsys)
 
 
-def test_a_missing_option_is_named_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_option_is_named_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert refused(TRACE, [], {"MAKE_VARIABLES": ""}, capsys).endswith("ORDER is missing (the order's id): make trace ORDER=ord_…")
     assert refused(TRACE, [], {}, capsys).endswith("python -m devtools trace --order ord_…")
 
@@ -63,18 +63,18 @@ def test_malformed_values_are_refused_by_name(words: list[str], message: str, ca
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-11-23", "2026-11-23T09:00:00"])
-def test_a_time_needs_its_offset(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_time_needs_its_offset(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--at must be a time such as" in refused(COMMANDS["carrier"], ["--order=x", "--at", text], {}, capsys)
     assert commands.parsed("carrier", "--order", "x", "--at", "2026-11-23T09:00:00Z").at == "2026-11-23T09:00:00Z"
 
 
 @pytest.mark.parametrize(("value", "given"), [("1", True), ("yes", True), ("0", False), ("", False), (" ", False)])
-def test_a_flag_of_make_is_set_by_any_value_but_0(value: str, given: bool) -> None:
+def test_flag_of_make_is_set_by_any_value_but_0(value: str, given: bool) -> None:
     assert arguments(COMMANDS["logs"], [], {"MAKE_VARIABLES": "FOLLOW", "FOLLOW": value}).follow is given
 
 
 @pytest.mark.parametrize("value", ["--help", "-h", "--order=other", "a b"])
-def test_a_value_that_looks_like_an_option_is_a_value(value: str) -> None:
+def test_value_that_looks_like_an_option_is_a_value(value: str) -> None:
     assert arguments(TRACE, [], {"MAKE_VARIABLES": "ORDER", "ORDER": value}).order == value
 
 
@@ -99,25 +99,25 @@ def test_help_names_every_option_of_a_command(command: Command) -> None:
     assert f"make {command.name}" in text
 
 
-def test_the_makefile_runs_every_command() -> None:
+def test_makefile_runs_every_command() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8").replace("\\\n", " ")
     listed = set(re.findall(r"[\w-]+", " ".join(re.findall(r"^override (?:OFFLINE_|TEST_)?COMMANDS := (.*)", makefile, re.MULTILINE))))
     assert listed | {"lint-template", "lint-workflows", "lint-security"} == set(COMMANDS), "list the command in the Makefile"
 
 
-def test_the_short_help_fits_one_screen() -> None:
+def test_short_help_fits_one_screen() -> None:
     lines = manual.lines(everything=False)
     assert len(lines) <= 40
     assert max(map(len, manual.lines(everything=True) + lines)) <= 100
 
 
-def test_the_full_help_lists_every_target_once() -> None:
+def test_full_help_lists_every_target_once() -> None:
     listed = [line.split()[0] for line in manual.lines(everything=True) if line.startswith("  ")]
     assert len(listed) == len(set(listed))
     assert {"run", "trace", "lint-workflows", "test-faults", "contracts", "deploy", "load"} <= set(listed)
 
 
-def test_a_group_is_listed_by_part_of_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_group_is_listed_by_part_of_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert manual.lines(everything=True, group="operate")[0] == "Operate a stack"
     with pytest.raises(SystemExit):
         manual.lines(everything=True, group="nowhere")

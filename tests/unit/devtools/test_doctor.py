@@ -30,7 +30,7 @@ def test_sandbox_is_a_warning() -> None:
     ("arn", "level"),
     [("", "ok"), ("arn:aws:iam::1:role/shop-ApiLogsRole-X", "ok"), ("arn:aws:iam::1:role/other", "warning")],
 )
-def test_a_foreign_logging_role_is_reported(arn: str, level: str) -> None:
+def test_foreign_logging_role_is_reported(arn: str, level: str) -> None:
     assert doctor.logging_role(arn, "shop").level == level
 
 
@@ -38,7 +38,7 @@ def test_a_foreign_logging_role_is_reported(arn: str, level: str) -> None:
     ("status", "level"),
     [("", "ok"), ("CREATE_COMPLETE", "ok"), ("UPDATE_ROLLBACK_COMPLETE", "ok"), ("ROLLBACK_COMPLETE", "stop"), ("ROLLBACK_FAILED", "stop")],
 )
-def test_a_stack_that_refuses_deployments_is_reported(status: str, level: str) -> None:
+def test_stack_that_refuses_deployments_is_reported(status: str, level: str) -> None:
     assert doctor.state(status).level == level
 
 
@@ -47,7 +47,7 @@ def test_parameters_are_those_of_the_environment() -> None:
     assert doctor.parameters("default")["WebhookConcurrency"] == "0"
 
 
-def test_an_unknown_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENV", "prdo")
     with pytest.raises(UsageError, match="ENV must be one of default, local, localstack, test, staging, prod, not 'prdo'"):
         doctor.main(parsed("doctor"))

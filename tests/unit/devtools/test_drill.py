@@ -40,7 +40,7 @@ def test_every_drill_has_a_section_of_the_runbooks() -> None:
     assert {one.runbook for one in DRILLS} <= sections
 
 
-def test_the_expected_faults_are_drilled() -> None:
+def test_expected_faults_are_drilled() -> None:
     assert [one.name for one in DRILLS] == ["consumer", "poison", "saga", "provider", "flag", "release", "stream"]
 
 

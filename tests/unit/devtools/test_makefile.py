@@ -181,7 +181,7 @@ def test_makefiles_of_the_build_get_no_variables(repository: Path) -> None:
 
 @pytest.mark.parametrize("target", ["build", "deploy"])
 @pytest.mark.parametrize("value", ["prdo", "local", "", "prod staging", *HOSTILE])
-def test_an_environment_that_does_not_exist_is_refused_at_once(repository: Path, target: str, value: str) -> None:
+def test_environment_that_does_not_exist_is_refused_at_once(repository: Path, target: str, value: str) -> None:
     refused = make(repository, target, f"ENV={value}")
     assert refused.returncode == 2
     assert "ENV must be one of default test staging prod (samconfig.toml), not" in refused.stderr

@@ -74,6 +74,6 @@ def test_each_trace_has_one_link_into_x_ray() -> None:
     ]
 
 
-def test_a_failed_query_is_one_line() -> None:
+def test_failed_query_is_one_line() -> None:
     with pytest.raises(UserError, match=r"^the query of the order's log lines is Failed; repeat it"):
         order_story.read(stack(FakeInsights(end="Failed")), ORDER_ID, 0)

@@ -40,7 +40,7 @@ def test_counts_are_aggregated_before_the_report() -> None:
     assert stack.events["AnalyticsSales"]["queryStringParameters"] == {"per": "minute", "from": "2026-01-05T10:30"}
 
 
-def test_a_rejected_report_is_one_line() -> None:
+def test_rejected_report_is_one_line() -> None:
     stack = Stack(400, {"title": "Parameter invalid"})
     with pytest.raises(UserError, match="GET /analytics/leaderboard answered 400"):
         sales_report.best_sellers(cast("Target", stack), 0)

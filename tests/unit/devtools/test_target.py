@@ -72,7 +72,7 @@ def test_functions_can_have_the_bridge_address() -> None:
     assert target.require_loopback("http://172.17.0.1:4567", also=target.CONTAINER_HOSTS) == "http://172.17.0.1:4567"
 
 
-def test_the_default_is_the_embedded_emulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_default_is_the_embedded_emulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(target, "LOCAL", tmp_path)
     found = target.from_environment({})
     assert (found.backend, found.endpoint, found.managed) == ("embedded", "http://127.0.0.1:4566", True)

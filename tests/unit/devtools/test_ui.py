@@ -95,7 +95,7 @@ def test_trace_shows_event_data_on_one_line() -> None:
     assert r"reason=a\nb\x1b[2J" in rendered(trace.tree([event]))
 
 
-def test_an_error_is_one_line_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_is_one_line_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     def main(_: object) -> None:
         raise cli.UserError("FILE=a\nb\x1b[2J cannot be read")
 

@@ -42,12 +42,12 @@ def test_no_smoke_test_orders_on_the_stage_prod() -> None:
         smoke.main(parsed("smoke", "--stack", "shop"))
 
 
-def test_a_malformed_address_is_refused() -> None:
+def test_malformed_address_is_refused() -> None:
     with pytest.raises(UsageError, match=r"EMAIL must be an address such as ann@example.com, not 'ann'"):
         user.main(parsed("user", "--email", "ann"))
 
 
-def test_the_local_issuer_signs_no_token_for_aws() -> None:
+def test_local_issuer_signs_no_token_for_aws() -> None:
     with pytest.raises(UserError, match="stack shop has no user pool: its parameter JwtIssuer names the issuer"):
         users.local_token(on_aws(), "ann@example.com")
 
@@ -102,12 +102,12 @@ def test_passwords_satisfy_the_user_pool() -> None:
             assert set(password) & set(characters)
 
 
-def test_a_stack_on_aws_is_reached_by_its_outputs() -> None:
+def test_stack_on_aws_is_reached_by_its_outputs() -> None:
     assert on_aws().api_url("/orders") == "https://api.example.com/prod/orders"
     assert on_aws().function_url("CarrierWebhookUrl") == ("https://x.lambda-url.example.com/", {})
 
 
-def test_a_stack_at_an_endpoint_differs_in_its_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stack_at_an_endpoint_differs_in_its_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENDPOINT", "http://127.0.0.1:4570")
     found = targets.chosen("shop")
     assert (found.stack, found.endpoint, found.local, found.managed) == ("shop", "http://127.0.0.1:4570", True, False)

@@ -50,7 +50,7 @@ def test_printable_subject_is_the_customers_id(subject: str) -> None:
     assert identity_of(CLAIMS | {"sub": subject}).customer_id == subject
 
 
-def test_a_token_without_email_has_an_empty_one() -> None:
+def test_token_without_email_has_an_empty_one() -> None:
     assert identity_of({"sub": "ann", "email_verified": True, "exp": 1}).email == ""
 
 

@@ -113,7 +113,7 @@ def test_small_clock_differences_are_accepted() -> None:
         {"token_use": "access"},
     ],
 )
-def test_a_token_with_other_claims_is_unauthorized(changed: dict[str, Any]) -> None:
+def test_token_with_other_claims_is_unauthorized(changed: dict[str, Any]) -> None:
     assert refused(f"Bearer {token(**changed)}")
 
 
@@ -140,11 +140,11 @@ def test_invalid_signature_is_unauthorized() -> None:
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer ", "Basic YW5uOmFubg==", "Bearer a.b", "Bearer ..", "Bearer \x00", "Bearer é.é.é"]
 )
-def test_a_header_without_a_token_is_unauthorized(header: str) -> None:
+def test_header_without_a_token_is_unauthorized(header: str) -> None:
     assert refused(header)
 
 
-def test_a_deeply_nested_header_is_unauthorized() -> None:
+def test_deeply_nested_header_is_unauthorized() -> None:
     deep = base64.urlsafe_b64encode(b"[" * 6000).decode()
     assert refused(f"Bearer {deep}.{deep}.{deep}")
 

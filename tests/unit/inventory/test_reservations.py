@@ -326,7 +326,7 @@ def test_released_order_is_not_reserved_again(
 
 
 @pytest.mark.parametrize("step", ["do_reserve", "do_release"])
-def test_an_unknown_order_is_a_fault(step: str, aws: Aws, request: pytest.FixtureRequest) -> None:
+def test_unknown_order_is_a_fault(step: str, aws: Aws, request: pytest.FixtureRequest) -> None:
     with pytest.raises(OrderNotFound):
         request.getfixturevalue(step)("ord_none")
 

@@ -205,7 +205,7 @@ def test_sharded_stock_sells_like_unsharded_stock(units: int, wanted: list[tuple
         assert levels(database) == expected
 
 
-def test_a_thousand_concurrent_orders_get_every_unit_once() -> None:
+def test_thousand_concurrent_orders_get_every_unit_once() -> None:
     """Threads on a DynamoDB with occasional transaction conflicts; conflicting steps are retried as by the workflow."""
     database, log, _ = stocked(700)
     chance, orders = random.Random(7), [f"ord_{number:04d}" for number in range(1000)]

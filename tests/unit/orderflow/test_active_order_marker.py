@@ -23,7 +23,7 @@ class TestActiveOrderMarker:
         first = items(database)[0]
         return first.get("open_shard"), first.get("open_since")
 
-    def test_a_placed_order_is_on_the_index_since_it_was_placed(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_placed_order_is_on_the_index_since_it_was_placed(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         event = place(orderlog)
         assert self.marker(database) == ({"S": active_shard(ORDER_ID)}, {"S": dynamodb.timestamp(event.occurred_at)})
 

@@ -49,7 +49,7 @@ def get_page(module: Any, sample: str, context: Any, **query: str) -> tuple[int,
 
 
 @given(moments, order_ids, st.text(), st.sampled_from([None, "held"]))
-def test_a_cursor_decodes_to_its_position(moment: str, order_id: str, customer: str, state: str | None) -> None:
+def test_cursor_decodes_to_its_position(moment: str, order_id: str, customer: str, state: str | None) -> None:
     position = Position(moment, order_id)
     text = cursor.encode(position, "orders", customer, state)
     assert cursor.decode(text, "orders", customer, state) == position
@@ -57,7 +57,7 @@ def test_a_cursor_decodes_to_its_position(moment: str, order_id: str, customer: 
 
 
 @pytest.mark.parametrize("scope", [(), ("reviews",), ("orders", "eve", None), ("orders", "ann", "held"), ("orders", "ann", "")])
-def test_a_cursor_of_another_scope_is_refused(scope: tuple[str | None, ...]) -> None:
+def test_cursor_of_another_scope_is_refused(scope: tuple[str | None, ...]) -> None:
     text = cursor.encode(Position(MOMENT, ORDER_ID), "orders", "ann", None)
     with pytest.raises(Problem) as refused:
         cursor.decode(text, *scope)
@@ -120,7 +120,7 @@ class TestLists:
         assert status == 200 or body["type"] == "urn:order-pipeline:problem:cursor-invalid"
 
 
-def test_a_forged_position_reads_only_the_callers_orders(aws: Any, context: Any) -> None:
+def test_forged_position_reads_only_the_callers_orders(aws: Any, context: Any) -> None:
     now = datetime(2026, 1, 14, tzinfo=UTC)
     for number, customer in enumerate(("bob", "eve")):
         list_orders.VIEW.put(Row(customer, f"ord_{number:026}", now, "placed", Money(1, "EUR"), 1, 1, now))

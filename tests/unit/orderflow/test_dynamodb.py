@@ -25,7 +25,7 @@ def test_decode_inverts_encode(item: dict[str, Any]) -> None:
 
 
 @given(ITEMS)
-def test_the_codec_agrees_with_boto3(item: dict[str, Any]) -> None:
+def test_codec_agrees_with_boto3(item: dict[str, Any]) -> None:
     serialized = {name: TypeSerializer().serialize(value) for name, value in item.items()}
     ours = dynamodb.encode_item(item)
     assert {name: TypeDeserializer().deserialize(one) for name, one in ours.items()} == item
@@ -36,7 +36,7 @@ def test_numbers_stay_whole_numbers() -> None:
     assert type(dynamodb.decode({"N": "12"})) is int
 
 
-def test_a_time_becomes_utc_text_that_sorts_by_time() -> None:
+def test_time_becomes_utc_text_that_sorts_by_time() -> None:
     local = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))
     assert dynamodb.encode(local) == {"S": "2026-01-02T01:04:05.000000Z"}
 
@@ -46,7 +46,7 @@ def test_binary_values_survive_a_round_trip() -> None:
 
 
 @pytest.mark.parametrize("value", [None, 1.5, object()])
-def test_a_value_without_a_dynamodb_type_is_rejected(value: object) -> None:
+def test_value_without_a_dynamodb_type_is_rejected(value: object) -> None:
     with pytest.raises(TypeError, match=type(value).__name__):
         dynamodb.encode(value)
 

@@ -81,7 +81,7 @@ def test_unknown_address_fields_are_ignored() -> None:
     assert events.decode(json.dumps(document)) == ALL_EVENTS[0]
 
 
-def test_a_time_without_its_offset_is_refused() -> None:
+def test_time_without_its_offset_is_refused() -> None:
     document = json.loads(events.encode(ALL_EVENTS[0])) | {"occurred_at": "2026-01-15T10:30:00"}
     with pytest.raises(msgspec.ValidationError, match="occurred_at"):
         events.decode(json.dumps(document))

@@ -37,7 +37,7 @@ def fine(_event: ApiEvent) -> Response:
 
 
 class TestApi:
-    def test_an_answer_is_json_and_names_its_correlation_id(self, context: Any) -> None:
+    def test_answer_is_json_and_names_its_correlation_id(self, context: Any) -> None:
         response = fine(request(), context)
         assert response["statusCode"] == 201
         assert response["headers"] == {
@@ -62,13 +62,13 @@ class TestApi:
         }
         assert "ERROR" not in {line["level"] for line in logged()}
 
-    def test_a_refused_request_is_one_line(self, context: Any, logged: Lines) -> None:
+    def test_refused_request_is_one_line(self, context: Any, logged: Lines) -> None:
         raising(Problem(422, "unknown-sku", "Unknown sku", "not in the catalogue: X"))(request(), context)
         [line] = logged()
         assert (line["level"], line["message"], line["outcome"]) == ("INFO", "request_refused", 422)
         assert (line["problem"], line["correlation_id"]) == ("urn:order-pipeline:problem:unknown-sku", "gateway-1")
 
-    def test_a_problem_with_a_reason_is_one_warning_that_names_it(self, context: Any, logged: Lines) -> None:
+    def test_problem_with_a_reason_is_one_warning_that_names_it(self, context: Any, logged: Lines) -> None:
         problem = Problem(401, "signature-invalid", "Signature invalid", "the header is missing")
         problem.reason = "no header"
         raising(problem)(request(), context)
@@ -104,7 +104,7 @@ class TestApi:
             (None, "gateway-1"),
         ],
     )
-    def test_a_client_may_bring_its_own_correlation_id(self, context: Any, offered: str | None, taken: str) -> None:
+    def test_client_may_bring_its_own_correlation_id(self, context: Any, offered: str | None, taken: str) -> None:
         response = fine(request(headers={"X-CORRELATION-ID": offered}), context)
         assert response["headers"]["x-correlation-id"] == taken
 
@@ -122,14 +122,14 @@ def got(**headers: str) -> Any:
 
 
 class TestRevalidation:
-    def test_a_client_that_has_the_answer_gets_304_without_a_body(self, context: Any) -> None:
+    def test_client_that_has_the_answer_gets_304_without_a_body(self, context: Any) -> None:
         first = reading({"state": "placed"})(got(), context)
         again = reading({"state": "placed"})(got(If_None_Match=first["headers"]["etag"]), context)
         assert (again["statusCode"], again["body"]) == (304, "")
         assert again["headers"]["etag"] == first["headers"]["etag"]
         assert "content-type" not in again["headers"]
 
-    def test_a_changed_answer_is_sent_whole(self, context: Any) -> None:
+    def test_changed_answer_is_sent_whole(self, context: Any) -> None:
         first = reading({"state": "placed"})(got(), context)
         changed = reading({"state": "confirmed"})(got(If_None_Match=first["headers"]["etag"]), context)
         assert (changed["statusCode"], json.loads(changed["body"])) == (200, {"state": "confirmed"})
@@ -144,7 +144,7 @@ class TestRevalidation:
 
 
 class TestCors:
-    def test_a_page_of_the_allowed_origin_may_read_answers_and_their_headers(self, context: Any) -> None:
+    def test_page_of_the_allowed_origin_may_read_answers_and_their_headers(self, context: Any) -> None:
         headers = fine(request(headers={"origin": "https://shop.example.com"}), context)["headers"]
         assert headers["access-control-allow-origin"] == "*"
         assert headers["access-control-expose-headers"] == "ETag, Location, Retry-After, X-Correlation-Id"
@@ -154,7 +154,7 @@ class TestCors:
         headers = fine(request(headers={"Origin": "https://elsewhere.example.com"}), context)["headers"]
         assert headers["access-control-allow-origin"] == "https://shop.example.com"
 
-    def test_a_problem_can_be_read_too(self, context: Any) -> None:
+    def test_problem_can_be_read_too(self, context: Any) -> None:
         response = raising(Problem(422, "unknown-sku", "Unknown sku", "x"))(request(headers={"Origin": "https://a.example"}), context)
         assert response["headers"]["access-control-allow-origin"] == "*"
 
@@ -215,12 +215,12 @@ class TestCaller:
             {"customer_id": "ann", "expires_at": str(int(time.time()) - 1)},
         ],
     )
-    def test_an_expired_or_missing_token_is_a_401(self, authorizer: dict[str, str]) -> None:
+    def test_expired_or_missing_token_is_a_401(self, authorizer: dict[str, str]) -> None:
         with pytest.raises(Problem) as refused:
             caller(request(headers=None, **authorizer))
         assert refused.value.status == 401
 
-    def test_a_token_expires_at_its_second(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_token_expires_at_its_second(self, monkeypatch: pytest.MonkeyPatch) -> None:
         event = request(customer_id="ann", expires_at="1000")
         monkeypatch.setattr(http.time, "time", lambda: 999.9)
         assert caller(event).customer_id == "ann"

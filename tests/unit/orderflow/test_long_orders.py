@@ -133,7 +133,7 @@ def test_loads_over_the_life_of_a_long_order_read_each_event_about_once(aws: Aws
 
 
 @pytest.mark.parametrize("min_version", [None, 3])
-def test_a_short_order_is_read_as_a_whole_by_each_load(aws: Aws, orderlog: OrderLog, client: Counted, min_version: int | None) -> None:
+def test_short_order_is_read_as_a_whole_by_each_load(aws: Aws, orderlog: OrderLog, client: Counted, min_version: int | None) -> None:
     write(aws, long_orders.history(9))
     for _ in range(2):
         assert orderlog.load(ORDER_ID, min_version).version == 9

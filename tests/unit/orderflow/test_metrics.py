@@ -40,7 +40,7 @@ def documents(*measurements: Measurement) -> list[dict[str, Any]]:
 
 
 class TestFormat:
-    def test_a_document_has_namespace_dimensions_and_unit(self) -> None:
+    def test_document_has_namespace_dimensions_and_unit(self) -> None:
         [document] = documents(Measurement(metrics.WEBHOOK_REFUSALS, 1, (("reason", "signature-invalid"),)))
         assert document == {
             "_aws": {

@@ -82,7 +82,7 @@ def test_providers_charge_multiples_of_the_currencys_step() -> None:
     ("currency", "minor"),
     [("EUR", 100_000), ("GBP", 100_000), ("JPY", 150_000), ("VND", 25_000_000), ("KWD", 310_000), ("MGA", 450_000_000), ("CLF", 300_000)],
 )
-def test_a_thousand_dollars_are_converted_by_value(currency: str, minor: int) -> None:
+def test_thousand_dollars_are_converted_by_value(currency: str, minor: int) -> None:
     assert worth(100_000, currency) == minor
     assert whole_dollars(Money(minor, currency)) == 1_000
 

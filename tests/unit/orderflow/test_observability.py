@@ -60,7 +60,7 @@ def test_path_text_that_is_no_order_id_is_not_logged(context: Any, logged: Lines
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "ann@example.com", "a\nb", "\u202e", "x" * 129, "1 High St"])
-def test_an_id_of_another_form_is_logged_as_invalid(context: Any, logged: Lines, text: str) -> None:
+def test_id_of_another_form_is_logged_as_invalid(context: Any, logged: Lines, text: str) -> None:
     step({**STEP, "order_id": text, "correlation_id": text, "found": text}, context)
     last = logged()[-1]
     assert (last["order_id"], last["correlation_id"], last["event_id"]) == ("invalid", "invalid", "invalid")
@@ -125,7 +125,7 @@ class TestLength:
         root = "Root=1-6b017a95-b3a90b35c44edb8c38275eaa;Parent=53995c3f42cd8ad8"
         return lambda sampled: monkeypatch.setenv("_X_AMZN_TRACE_ID", f"{root};Sampled={sampled}")
 
-    def test_a_line_has_these_fields_and_no_more(self, context: Any, logged: Lines, trace: Callable[[str], None]) -> None:
+    def test_line_has_these_fields_and_no_more(self, context: Any, logged: Lines, trace: Callable[[str], None]) -> None:
         trace("0")
         step({}, context)  # a process logs its cold start on the first invocation
         step({**STEP, "event_id": "ord_1:1"}, context)
@@ -133,7 +133,7 @@ class TestLength:
         own = {"level", "message", "timestamp", "service", "function_request_id"}
         assert set(line) == own | {"correlation_id", "order_id", "event_id", "outcome"}
 
-    def test_the_time_is_in_the_format_that_lambda_reads(self, context: Any, logged: Lines) -> None:
+    def test_time_is_in_the_format_that_lambda_reads(self, context: Any, logged: Lines) -> None:
         step(STEP, context)
         assert datetime.fromisoformat(logged()[-1]["timestamp"]).utcoffset() == timedelta(0)
         assert "T" in logged()[-1]["timestamp"]

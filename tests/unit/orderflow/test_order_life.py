@@ -119,7 +119,7 @@ def test_approved_order_is_active_again(command: str) -> None:
         assert marker(fold(ORDER_ID, orders.history(*STATES["held"], COMMANDS[command]))) in {"held", "open"}
 
 
-def test_an_order_that_was_never_placed_has_no_contents() -> None:
+def test_order_that_was_never_placed_has_no_contents() -> None:
     with pytest.raises(ValueError, match="was never placed"):
         _ = Order(order_id=ORDER_ID).customer
 
@@ -215,7 +215,7 @@ def test_versions_have_no_gap_and_the_fold_of_the_log_is_the_order(names: list[s
 
 
 @given(commands)
-def test_an_order_ends_once_and_nothing_follows_its_end(names: list[str]) -> None:
+def test_order_ends_once_and_nothing_follows_its_end(names: list[str]) -> None:
     types = [event.type for *_, added in _applied(["place", *names]) for event in added]
     # A bank can dispute a payment in any state of the order.
     log = [kind for kind in types if "Dispute" not in kind]
@@ -223,7 +223,7 @@ def test_an_order_ends_once_and_nothing_follows_its_end(names: list[str]) -> Non
 
 
 @given(commands)
-def test_the_same_command_again_adds_nothing(names: list[str]) -> None:
+def test_same_command_again_adds_nothing(names: list[str]) -> None:
     for before, after, name, added in _applied(["place", *names]):
         if added:
             assert decide(after, COMMANDS[name]) == (), name

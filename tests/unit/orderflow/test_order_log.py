@@ -105,7 +105,7 @@ class TestPlace:
 
 
 class TestAppendOnly:
-    def test_an_insert_writes_the_attributes_that_its_policy_names(
+    def test_insert_writes_the_attributes_that_its_policy_names(
         self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(order_log_items, "SAMPLE", 1)
@@ -174,7 +174,7 @@ class TestAppend:
         assert result == Recorded(orderlog.load(ORDER_ID), ())
         assert len(items(database)) == 2
 
-    def test_a_refused_command_adds_nothing(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_refused_command_adds_nothing(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
         order = orderlog.load(ORDER_ID)
         result = orderlog.record(order, orders.CONFIRM, source="orders", extra_writes=[other()])
@@ -199,7 +199,7 @@ class TestAppend:
             orderlog.record(stale, orders.FAIL, source="orders", extra_writes=[other()])
         assert not database.items(OTHER_TABLE)
 
-    def test_a_lost_answer_is_found_in_the_log_afterwards(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_lost_answer_is_found_in_the_log_afterwards(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         place(orderlog)
         database.after = lose("PutItem")
         with pytest.raises(Exception, match="Read timeout"):
@@ -273,7 +273,7 @@ class TestExtraWrites:
         decided = [events.StockReserved(orders.STOCK)]
         return orderlog.append(order or orderlog.load(ORDER_ID), decided, source="inventory", extra_writes=writes)
 
-    def test_the_event_and_the_change_take_effect_together(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
+    def test_event_and_the_change_take_effect_together(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
         assert self.reserve(orderlog, stock(5)).reservation == "held"
         assert [row["reserved"]["N"] for row in database.items(OTHER_TABLE)] == ["0", "1"]
 

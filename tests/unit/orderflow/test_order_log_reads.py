@@ -47,7 +47,7 @@ class TestReading:
         assert [event.type for event in orderlog.history(ORDER_ID)] == ["OrderPlaced", "StockReserved", "OrderScreened"]
         assert orderlog.load(ORDER_ID) == order
 
-    def test_a_long_history_is_read_to_its_end(self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_long_history_is_read_to_its_end(self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
         place(orderlog)
         record(orderlog, orders.RESERVE, orders.APPROVE)
         query = database.query
@@ -90,11 +90,11 @@ class TestReading:
         assert [event.type for event in orderlog.history(ORDER_ID)] == ["OrderPlaced", "StockReserved", "OrderScreened"]
         assert [given["ConsistentRead"] for given in lagging.queries] == [False, True, True]
 
-    def test_an_unknown_order_is_not_found_in_the_log_itself(self, orderlog: OrderLog) -> None:
+    def test_unknown_order_is_not_found_in_the_log_itself(self, orderlog: OrderLog) -> None:
         with pytest.raises(OrderNotFound):
             orderlog.load(ORDER_ID, 1)
 
     @pytest.mark.parametrize("read", ["load", "history"])
-    def test_an_unknown_order_is_not_found(self, orderlog: OrderLog, read: str) -> None:
+    def test_unknown_order_is_not_found(self, orderlog: OrderLog, read: str) -> None:
         with pytest.raises(OrderNotFound):
             getattr(orderlog, read)(ORDER_ID)

@@ -88,7 +88,7 @@ def test_return_is_received_after_its_creation() -> None:
     assert occurred_at(order, event_data, announced - timedelta(hours=1), NOW) == NOW
 
 
-def test_a_correction_is_dated_when_it_was_recorded() -> None:
+def test_correction_is_dated_when_it_was_recorded() -> None:
     """Its credit note is numbered within the year of recording, since an ended year gets no new numbers."""
     happened = orders.history(*orders.STATES["lost refunded"])
     late = replace(happened[-1], recorded_at=happened[-1].occurred_at + timedelta(days=3))

@@ -45,13 +45,13 @@ def test_https_or_loopback_address_is_accepted(monkeypatch: pytest.MonkeyPatch, 
 @pytest.mark.parametrize(
     "value", ["http://issuer.example.com", "http://localhost@example.com", "http://127.0.0.1.example.com", "file:///keys"]
 )
-def test_an_unencrypted_address_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_unencrypted_address_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("SOME_URL", value)
     with pytest.raises(settings.MissingSetting, match="SOME_URL must be an https:// address"):
         settings.address("SOME_URL")
 
 
-def test_a_missing_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOME_URL", raising=False)
     with pytest.raises(settings.MissingSetting, match="SOME_URL is not set"):
         settings.address("SOME_URL")

@@ -68,7 +68,7 @@ def test_order_shows_the_accepted_contents(post: Post, context: Any) -> None:
     assert get(context)["body"] == answered
 
 
-def test_the_timeline_has_every_event_and_its_cause(placed: Any, context: Any) -> None:
+def test_timeline_has_every_event_and_its_cause(placed: Any, context: Any) -> None:
     placed(*orders.STATES["confirmed"][1:])
     body = get(context, events=True)["body"]
     assert body["order_id"] == ORDER

@@ -183,7 +183,7 @@ class TestPages:
         assert ids(answer) == names[:1]
 
     @pytest.mark.parametrize("limit", ["0", "51", "-1", "1.5", "", "x", "٣", "1e1", "9" * 5000])
-    def test_a_wrong_limit_is_a_problem(self, get: Get, limit: str) -> None:
+    def test_wrong_limit_is_a_problem(self, get: Get, limit: str) -> None:
         answer = get(limit=limit)
         assert (answer["statusCode"], answer["body"]["type"]) == (400, "urn:order-pipeline:problem:parameter-invalid")
         assert answer["body"]["field"] == "limit"

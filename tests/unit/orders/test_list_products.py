@@ -40,7 +40,7 @@ def availability(answer: dict[str, Any]) -> str:
     return answer["body"]["availability"]
 
 
-def test_a_product_has_its_name_price_and_availability(get: Get, shop: Aws) -> None:
+def test_product_has_its_name_price_and_availability(get: Get, shop: Aws) -> None:
     restock(shop, "MUG-BLUE", available=6, reserved=1)
     assert get("MUG-BLUE")["body"] == {
         "sku": "MUG-BLUE",
@@ -62,13 +62,13 @@ def test_availability_of_a_hot_product_sums_its_shards(get: Get, shop: Aws) -> N
     assert availability(get("MUG-BLUE")) == "in_stock"
 
 
-def test_a_product_without_a_stock_row_is_out_of_stock(get: Get, shop: Aws) -> None:
+def test_product_without_a_stock_row_is_out_of_stock(get: Get, shop: Aws) -> None:
     shop.dynamodb.client.delete_item(TableName="Stock", Key={"sku": {"S": "MUG-BLUE"}})
     assert availability(get("MUG-BLUE")) == "out_of_stock"
 
 
 @pytest.mark.parametrize("sku", ["MUG-GREEN", "RETIRED-RADIO", "../MUG", "x" * 65, "MUG-BLUE#1"])
-def test_a_product_that_is_not_for_sale_is_not_found(get: Get, sku: str) -> None:
+def test_product_that_is_not_for_sale_is_not_found(get: Get, sku: str) -> None:
     answer = get(sku)
     assert (answer["statusCode"], answer["body"]["type"]) == (404, "urn:order-pipeline:problem:product-not-found")
 
@@ -88,7 +88,7 @@ def test_pages_have_every_active_product_once(get: Get) -> None:
     assert "RETIRED-RADIO" not in found
 
 
-def test_a_page_takes_three_reads_at_most(get: Get, shop: Aws) -> None:
+def test_page_takes_three_reads_at_most(get: Get, shop: Aws) -> None:
     restock(shop, "MUG-BLUE", available=0, shelves=16)
     shop.dynamodb.calls.clear()
     get(limit="50")
@@ -97,7 +97,7 @@ def test_a_page_takes_three_reads_at_most(get: Get, shop: Aws) -> None:
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "51"}, {"limit": "x"}, {"cursor": ""}, {"cursor": "a b"}, {"cursor": "#1"}])
-def test_an_invalid_parameter_is_refused(get: Get, query: dict[str, str]) -> None:
+def test_invalid_parameter_is_refused(get: Get, query: dict[str, str]) -> None:
     answer = get(**query)
     assert (answer["statusCode"], answer["body"]["type"]) == (400, "urn:order-pipeline:problem:parameter-invalid")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class TestAccepted:
-    def test_the_answer_is_the_order_with_prices_from_the_catalogue(self, post: Post) -> None:
+    def test_answer_is_the_order_with_prices_from_the_catalogue(self, post: Post) -> None:
         answer = post()
         assert answer["statusCode"] == 201
         assert answer["headers"]["location"] == f"orders/{order_id()}"
@@ -74,7 +74,7 @@ class TestAccepted:
         assert dict(shop.dynamodb.calls) == {"TransactWriteItems": 1}
         assert not shop.events.calls + shop.sqs.calls + shop.stepfunctions.calls
 
-    def test_a_usual_order_is_billed_as_one_kilobyte(self, post: Post, shop: Aws) -> None:
+    def test_usual_order_is_billed_as_one_kilobyte(self, post: Post, shop: Aws) -> None:
         kinds = [{**product(sku), "category": {"S": "coffee-and-tableware"}} for sku in ("MUG-BLUE", "FILTER-100")]
         shop.dynamodb.seed("Catalogue", *kinds)
         post()
@@ -147,7 +147,7 @@ class TestAccepted:
 
 
 class TestRepeated:
-    def test_the_same_request_has_the_same_answer_and_one_order(self, post: Post, shop: Aws) -> None:
+    def test_same_request_has_the_same_answer_and_one_order(self, post: Post, shop: Aws) -> None:
         first = post()
         assert [post() for _ in range(3)] == [first] * 3
         assert len(appended(shop)) == 1

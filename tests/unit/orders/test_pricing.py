@@ -64,7 +64,7 @@ def test_quantity_of_a_product_is_limited_to_999() -> None:
 
 
 @given(lines.filter(lambda requested: any(line.sku != "SAMPLE" for line in requested)))
-def test_the_total_is_the_sum_of_the_lines(requested: list[StockLine]) -> None:
+def test_total_is_the_sum_of_the_lines(requested: list[StockLine]) -> None:
     priced, total = price(merge(requested), CATALOGUE)
     assert total.amount == sum(line.quantity * CATALOGUE[line.sku].unit_price.amount for line in requested)
     assert [(line.name, line.unit_price) for line in priced] == [(CATALOGUE[x.sku].name, CATALOGUE[x.sku].unit_price) for x in priced]

@@ -127,7 +127,7 @@ def test_event_larger_than_the_bus_limit_is_dead_lettered(aws: Aws, context: Any
     assert [message["error"] for message in aws.sqs.sent[DEAD_LETTERS]] == ["TooLarge"]
 
 
-def test_an_empty_batch_calls_nothing(aws: Aws, context: Any) -> None:
+def test_empty_batch_calls_nothing(aws: Aws, context: Any) -> None:
     assert publish_all(context) == {"published": 0}
     assert not aws.events.calls
 
@@ -213,7 +213,7 @@ class TestOverwritten:
         one["dynamodb"]["NewImage"] |= attributes
         return one
 
-    def test_an_overwritten_event_is_reported_and_not_published(
+    def test_overwritten_event_is_reported_and_not_published(
         self, aws: Aws, context: Any, logged: Lines, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert publish_all(context, record(1), self.changed("MODIFY"), record(3)) == {"published": 2}
@@ -222,21 +222,21 @@ class TestOverwritten:
         assert (line["message"], line["change"], line["key"]["version"]) == ("order_log_overwritten", "MODIFY", {"N": "2"})
         assert measured.values(capsys.readouterr().out)["OrderLogOverwrites"] == [1]
 
-    def test_a_deleted_event_is_reported(self, aws: Aws, context: Any, logged: Lines) -> None:
+    def test_deleted_event_is_reported(self, aws: Aws, context: Any, logged: Lines) -> None:
         removed = self.changed("REMOVE")
         del removed["dynamodb"]["NewImage"]
         assert publish_all(context, removed) == {"published": 0}
         assert [line["message"] for line in logged() if line["level"] == "ERROR"] == ["order_log_overwritten"]
         assert not aws.sqs.calls
 
-    def test_a_restored_event_is_neither_published_nor_reported(self, aws: Aws, context: Any, logged: Lines) -> None:
+    def test_restored_event_is_neither_published_nor_reported(self, aws: Aws, context: Any, logged: Lines) -> None:
         restored = self.changed("INSERT", published={"BOOL": True})
         assert publish_all(context, record(1), restored) == {"published": 1}
         assert versions(aws) == streamed(aws) == [1]
         assert "ERROR" not in {line["level"] for line in logged()}
 
     @pytest.mark.parametrize("marker", [{"open_version": {"N": "3"}}, {"published": {"BOOL": True}}])
-    def test_an_updated_marker_is_no_overwrite(self, aws: Aws, context: Any, logged: Lines, marker: dict[str, Any]) -> None:
+    def test_updated_marker_is_no_overwrite(self, aws: Aws, context: Any, logged: Lines, marker: dict[str, Any]) -> None:
         assert publish_all(context, self.changed("MODIFY", **marker)) == {"published": 0}
         assert "ERROR" not in {line["level"] for line in logged()}
 

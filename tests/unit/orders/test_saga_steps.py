@@ -132,7 +132,7 @@ def test_finalizing_an_order_deletes_its_payment_token(aws: Aws, context: Any, s
 
 
 @pytest.mark.parametrize("step", HANDLERS)
-def test_an_order_that_does_not_exist_is_a_fault(aws: Aws, context: Any, step: str) -> None:
+def test_order_that_does_not_exist_is_a_fault(aws: Aws, context: Any, step: str) -> None:
     with pytest.raises(OrderNotFound):
         HANDLERS[step]({**STEP, "step": "x", "error": "y"}, context)
 

@@ -66,11 +66,11 @@ def row(shop: Aws) -> dict[str, Any]:
         (orders.RETURNED, False),
     ],
 )
-def test_an_order_counts_while_it_holds_stock_without_payment(commands: tuple[Any, ...], unpaid: bool) -> None:
+def test_order_counts_while_it_holds_stock_without_payment(commands: tuple[Any, ...], unpaid: bool) -> None:
     assert is_unpaid(orders.after(*commands)) is unpaid
 
 
-def test_the_limits_are_inclusive() -> None:
+def test_limits_are_inclusive() -> None:
     mugs = orders.after(orders.PLACE)  # two mugs and a pack of filters
     check(orders.STOCK, [mugs] * (MAX_ORDERS - 1))
     with pytest.raises(UnpaidLimitReached, match=f"you have {MAX_ORDERS} unpaid orders, and the limit is {MAX_ORDERS}"):
@@ -130,7 +130,7 @@ class TestLimit:
 
 
 class TestRepeated:
-    def test_a_repeated_request_counts_once(self, post: Post, shop: Aws) -> None:
+    def test_repeated_request_counts_once(self, post: Post, shop: Aws) -> None:
         first = post(one(MAX_UNITS))
         assert [post(one(MAX_UNITS)) for _ in range(3)] == [first] * 3
         assert row(shop)["units:MUG-BLUE"] == {"N": str(MAX_UNITS)}

@@ -137,7 +137,7 @@ def test_token_is_deleted_after_the_authorization(token: str, run_authorize: Ste
     assert aws.dynamodb.items("PaymentTokens") == []
 
 
-def test_a_token_that_cannot_be_deleted_changes_no_outcome(run_authorize: Step, aws: Any, logged: Lines) -> None:
+def test_token_that_cannot_be_deleted_changes_no_outcome(run_authorize: Step, aws: Any, logged: Lines) -> None:
     screened()
 
     def refuse(operation: str, _: Any) -> None:
@@ -324,7 +324,7 @@ def test_void_with_lost_answer_is_looked_up(run_authorize: Step, run_void: Step,
     assert run_void() == "voided"
 
 
-def test_a_confirmed_order_is_never_voided(run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
+def test_confirmed_order_is_never_voided(run_authorize: Step, run_void: Step, sandbox: SandboxProvider) -> None:
     screened()
     run_authorize()
     advance(LOG, "ord_1", "orders.handlers.confirm_order")
@@ -440,7 +440,7 @@ def test_authorization_after_expiry_is_recorded_with_a_new_reservation(run_autho
 
 
 @pytest.mark.parametrize("name", ["authorize_payment", "void_payment"])
-def test_an_unknown_order_is_a_fault(name: str, invoke: Callable[[str, Any], Any]) -> None:
+def test_unknown_order_is_a_fault(name: str, invoke: Callable[[str, Any], Any]) -> None:
     with pytest.raises(OrderNotFound):
         invoke(name, step("ord_unknown"))
 

@@ -72,7 +72,7 @@ def types() -> list[str]:
     return [event.type for event in LOG.history("ord_1")]
 
 
-def test_a_dispute_is_recorded_once_and_decided_once(confirmed: Confirmed, deliver: Deliver) -> None:
+def test_dispute_is_recorded_once_and_decided_once(confirmed: Confirmed, deliver: Deliver) -> None:
     confirmed(ALL)
 
     assert deliver(DISPUTED, DISPUTED, WON, DISPUTED, WON) == []

@@ -261,7 +261,7 @@ def test_manual_refund_raises_an_alert(confirmed: Confirmed, deliver: Deliver) -
     assert deliver(event("refund.created", REFUND)) == ["0"]
 
 
-def test_a_dispute_finds_its_order_by_the_intent(confirmed: Confirmed, deliver: Deliver, disputes: dict[str, dict[str, Any]]) -> None:
+def test_dispute_finds_its_order_by_the_intent(confirmed: Confirmed, deliver: Deliver, disputes: dict[str, dict[str, Any]]) -> None:
     confirmed(ALL)
     created, closed = event("charge.dispute.created", DISPUTE), event("charge.dispute.closed", WON)
 

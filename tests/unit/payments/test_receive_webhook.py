@@ -39,7 +39,7 @@ def queued(aws: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
-def test_a_sample_has_its_answer(path: Any, post: Post, aws: Any, context: Any) -> None:
+def test_sample_has_its_answer(path: Any, post: Post, aws: Any, context: Any) -> None:
     answer, wanted = (
         receive_webhook.handler(json.loads(path.read_text()), context),
         json.loads(path.with_suffix(".answer.json").read_text()),

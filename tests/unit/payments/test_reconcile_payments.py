@@ -43,7 +43,7 @@ def counted(answer: dict[str, Any]) -> tuple[int, int, int]:
     return answer["compared"], answer["repaired"], answer["different"]
 
 
-def test_the_sample_has_its_answer() -> None:
+def test_sample_has_its_answer() -> None:
     assert json.loads((EVENTS / "one-unavailable.json").read_text()) == {}
     assert json.loads((EVENTS / "one-unavailable.answer.json").read_text()) == {"errorType": NotAllCompared.__name__}
 

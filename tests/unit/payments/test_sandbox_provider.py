@@ -47,7 +47,7 @@ def held(provider: PaymentProvider, key: str = "key") -> Authorized:
     return payment
 
 
-def test_an_approved_token_holds_the_amount_in_one_call(provider: PaymentProvider, database: FakeDynamoDB) -> None:
+def test_approved_token_holds_the_amount_in_one_call(provider: PaymentProvider, database: FakeDynamoDB) -> None:
     payment = held(provider)
 
     assert (payment.amount, payment.captured, payment.refunded) == (TOTAL, 0, 0)

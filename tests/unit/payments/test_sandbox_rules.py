@@ -38,7 +38,7 @@ def contradiction(request: Callable[[], object]) -> Contradiction:
         ("", "invalid_token"),
     ],
 )
-def test_a_declined_token_has_its_code(token: str, code: str) -> None:
+def test_declined_token_has_its_code(token: str, code: str) -> None:
     assert rules.authorize(None, "key", token, HUNDRED).payment == Declined(code)
 
 
@@ -74,7 +74,7 @@ def test_other_keys_have_other_authorizations() -> None:
     assert one != other
 
 
-def test_a_negative_amount_cannot_be_held() -> None:
+def test_negative_amount_cannot_be_held() -> None:
     assert contradiction(lambda: rules.authorize(None, "key", "tok_approved", Money(-1, "EUR"))) == Contradiction.AMOUNT_INVALID
 
 
