@@ -106,7 +106,7 @@ def headline(text: str) -> None:
 def done(title: str, detail: str = "") -> None:
     """Print a line about a completed step."""
     console.print(
-        Text.assemble("  ", ("✓", "green"), f" {title:<{WIDTH}}", (detail, "dim"))
+        Text.assemble("  ", ("✓", "green"), f" {title:<{WIDTH - 1}} ", (detail, "dim"))
         if detail
         else Text.assemble("  ", ("✓", "green"), f" {title}")
     )

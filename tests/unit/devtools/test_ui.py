@@ -54,6 +54,14 @@ def test_control_characters_and_markup_are_rendered_as_text(text: str, wanted: s
     assert ui.escaped(text) == wanted
 
 
+def test_long_title_is_apart_from_its_detail(capsys: pytest.CaptureFixture[str]) -> None:
+    ui.done("functions/orders/handlers/send_gifts.py", "written")
+    ui.done("stack", "unchanged")
+    long, short = capsys.readouterr().out.splitlines()
+    assert long == "  ✓ functions/orders/handlers/send_gifts.py written"
+    assert short == f"  ✓ {'stack':<{ui.WIDTH}}unchanged"
+
+
 @given(st.text())
 def test_no_text_reaches_the_terminal_with_control_characters(text: str) -> None:
     assert not UNSAFE.search(rendered(text).replace("\n", "").replace("\t", ""))
