@@ -16,6 +16,8 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from devtools.cli import UserError
 from tests.compare import comparison, consumer
 from tests.compat.versions import Version
@@ -141,7 +143,7 @@ class SideBySide:
         catalogue = self._get("orders.handlers.place_order", "CATALOGUE")
         self._set("orders.handlers.place_order", "CATALOGUE", type(catalogue)("Catalogue", simulation.aws.dynamodb.client, 60))
         flags = self._get("fraud.domain.fraud_rules", "FraudFlags")
-        rules = self._get("fraud.domain.fraud_rules", "parse_thresholds")(RULES[id(path.rules)])
+        rules = msgspec.json.decode(RULES[id(path.rules)], type=self._get("fraud.domain.fraud_rules", "Thresholds"))
         self._set("fraud.handlers.screen_order", "FLAGS", lambda: flags(fraud=rules))
 
     def _get(self, module: str, name: str) -> Any:

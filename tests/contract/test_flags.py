@@ -92,7 +92,7 @@ def test_schema_is_valid(stack: Stack) -> None:
 def test_every_flag_can_be_set(stack: Stack) -> None:
     assert not refused(stack, ALL)
     assert fraud_rules.parse_flags(json.dumps(ALL).encode()) == fraud_rules.FraudFlags(
-        hold_every_order=True, hold_countries=frozenset({"FR", "GB"}), fraud=fraud_rules.parse_thresholds(json.dumps(ALL["fraud"]))
+        hold_every_order=True, hold_countries=frozenset({"FR", "GB"}), fraud=msgspec.convert(ALL["fraud"], fraud_rules.Thresholds)
     )
 
 

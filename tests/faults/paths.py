@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     import pytest
 
 MUGS = ({"sku": "MUG-BLUE", "quantity": 2}, {"sku": "FILTER-100", "quantity": 1})
-LENIENT = fraud_rules.parse_thresholds('{"weights": {"new_customer": 0}}')
-REFUSING = fraud_rules.parse_thresholds('{"hold_score": 5, "refuse_score": 10}')
+LENIENT = fraud_rules.Thresholds(weights=fraud_rules.Weights(new_customer=0))
+REFUSING = fraud_rules.Thresholds(hold_score=5, refuse_score=10)
 type Patch = Callable[[Any, str, Any], None]
 type Step = Callable[[Simulation, str], None]
 

@@ -42,10 +42,6 @@ def _require_ordered(lower: str, low: int, upper: str, high: int) -> None:
         raise ValueError(message)
 
 
-class InvalidFraudRules(ValueError):
-    """The configuration of the fraud rules is invalid."""
-
-
 class AmountLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """The totals from which an order in one currency is unusual, in minor units. A missing limit follows `other_amounts`."""
 
@@ -127,24 +123,11 @@ class ScreeningInput(Struct, frozen=True):
     preceding: Sequence[datetime]
 
 
-def parse_thresholds(document: str) -> Thresholds:
-    """Parse the configuration from JSON.
-
-    Raises:
-        InvalidFraudRules: the document is not JSON, or has an unknown field or an invalid value.
-    """
-    try:
-        return msgspec.json.decode(document, type=Thresholds)
-    except msgspec.DecodeError as error:
-        message = f"the fraud rules are invalid: {error}"
-        raise InvalidFraudRules(message) from None
-
-
 def parse_flags(document: bytes) -> FraudFlags:
     """Read the flags from JSON; a threshold that they leave out has its default.
 
     Raises:
-        msgspec.DecodeError: it is not JSON, or a flag has an invalid value.
+        msgspec.DecodeError: it is not JSON, a flag has an invalid value, or the thresholds an unknown field.
     """
     return msgspec.json.decode(document, type=FraudFlags)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,11 +13,10 @@ from hypothesis import strategies as st
 from fraud.domain.fraud_rules import (
     AmountLimits,
     FraudFlags,
-    InvalidFraudRules,
     ScreeningInput,
     Thresholds,
     Weights,
-    parse_thresholds,
+    parse_flags,
     score_order,
 )
 from orderflow.domain.money import Money
@@ -149,18 +149,23 @@ def test_country_outside_hold_countries_is_approved() -> None:
     assert score_order(screening_input(), FraudFlags(hold_countries=frozenset({"FR"}))).decision == "approve"
 
 
+def thresholds(document: str) -> Thresholds:
+    """Return the thresholds of flags whose `fraud` is this JSON document."""
+    return parse_flags(f'{{"fraud": {document}}}'.encode()).fraud
+
+
 def test_missing_configuration_fields_keep_their_defaults() -> None:
-    configured = parse_thresholds('{"hold_score": 20, "weights": {"velocity": 15}, "amounts": {"EUR": {"large": 5}}}')
+    configured = thresholds('{"hold_score": 20, "weights": {"velocity": 15}, "amounts": {"EUR": {"large": 5}}}')
 
     assert configured.weights == Weights(velocity=15)
     assert configured.amounts == {"EUR": AmountLimits(large=5)}
     assert (configured.hold_score, configured.refuse_score) == (20, DEFAULTS.refuse_score)
     assert configured.limits("EUR") == (5, 500_000)
-    assert parse_thresholds("{}") == DEFAULTS
+    assert thresholds("{}") == DEFAULTS
 
 
 def test_limits_of_other_currencies_are_in_us_cents() -> None:
-    configured = parse_thresholds('{"other_amounts": {"large": 50000}, "amounts": {"JPY": {"very_large": 1000000}}}')
+    configured = thresholds('{"other_amounts": {"large": 50000}, "amounts": {"JPY": {"very_large": 1000000}}}')
 
     assert configured.limits("EUR") == (50_000, 500_000)
     assert configured.limits("VND") == (12_500_000, 125_000_000)
@@ -170,23 +175,23 @@ def test_limits_of_other_currencies_are_in_us_cents() -> None:
 @pytest.mark.parametrize(
     ("document", "named"),
     [
-        ("", "are invalid"),
+        ("", "JSON is malformed"),
         ("[]", "Expected `object`"),
         ('{"hold": 20}', "unknown field `hold`"),
-        ('{"hold_score": "20"}', "$.hold_score"),
+        ('{"hold_score": "20"}', "$.fraud.hold_score"),
         ('{"hold_score": 200}', "`hold_score` (200) must not be above `refuse_score` (130)"),
-        ('{"weights": {"velocity": -1}}', "$.weights.velocity"),
-        ('{"amounts": {"euro": {}}}', "$.amounts"),
+        ('{"weights": {"velocity": -1}}', "$.fraud.weights.velocity"),
+        ('{"amounts": {"euro": {}}}', "$.fraud.amounts"),
         ('{"amounts": {"EUR": {"large": 2, "very_large": 1}}}', "`large` (2) must not be above `very_large` (1)"),
-        ('{"velocity": {"orders": 0}}', "$.velocity.orders"),
+        ('{"velocity": {"orders": 0}}', "$.fraud.velocity.orders"),
         # More than DynamoDB reads at once, and a time before the calendar begins.
-        ('{"velocity": {"orders": 3000000000}}', "$.velocity.orders"),
-        ('{"velocity": {"window_seconds": 100000000000}}', "$.velocity.window_seconds"),
-        ('{"velocity": {"window_seconds": 1.5}}', "$.velocity.window_seconds"),
+        ('{"velocity": {"orders": 3000000000}}', "$.fraud.velocity.orders"),
+        ('{"velocity": {"window_seconds": 100000000000}}', "$.fraud.velocity.window_seconds"),
+        ('{"velocity": {"window_seconds": 1.5}}', "$.fraud.velocity.window_seconds"),
     ],
 )
 def test_invalid_configuration_error_names_the_field(document: str, named: str) -> None:
-    with pytest.raises(InvalidFraudRules) as refused:
-        parse_thresholds(document)
+    with pytest.raises(msgspec.DecodeError) as refused:
+        thresholds(document)
 
     assert named in str(refused.value)
