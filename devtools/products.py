@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from orderflow.aws import dynamodb
+
 PLENTY = 100_000
 
 
@@ -21,25 +23,23 @@ class Product:
 
     def catalogue_row(self) -> dict[str, Any]:
         """Return the product's item of the table Catalogue."""
-        category = {"category": {"S": self.category}} if self.category else {}
-        lowest, highest = self.temperatures or (0, 0)
-        endures = {"temperature_range": {"M": {"lowest": {"N": str(lowest)}, "highest": {"N": str(highest)}}}} if self.temperatures else {}
-        return (
-            category
-            | endures
-            | {
-                "sku": {"S": self.sku},
-                "name": {"S": self.name},
-                "unit_price": {"N": str(self.unit_price)},
-                "currency": {"S": self.currency},
-                "active": {"BOOL": self.active},
-            }
-        )
+        row: dict[str, Any] = {
+            "sku": self.sku,
+            "name": self.name,
+            "unit_price": self.unit_price,
+            "currency": self.currency,
+            "active": self.active,
+        }
+        if self.category:
+            row["category"] = self.category
+        if self.temperatures:
+            row["temperature_range"] = dict(zip(("lowest", "highest"), self.temperatures, strict=True))
+        return dynamodb.encode_item(row)
 
     def stock_row(self, available: int | None = None) -> dict[str, Any]:
         """Return the product's item of the table Stock; by default with the units that it starts with."""
         units = self.stock if available is None else available
-        return {"sku": {"S": self.sku}, "available": {"N": str(units)}, "reserved": {"N": "0"}}
+        return dynamodb.encode_item({"sku": self.sku, "available": units, "reserved": 0})
 
 
 PRODUCTS = (

@@ -16,6 +16,7 @@ from devtools import ui
 from devtools.cli import UserError
 from devtools.local.api_client import ApiClient, emails, is_final, order_body, state_of, wait_until
 from devtools.target import Target
+from orderflow.aws import dynamodb
 
 ORDERS = 500
 AT_ONCE = 8
@@ -107,7 +108,7 @@ def _is_over(target: Target, order_id: str) -> bool:
     """Return whether the order is off the active-order index: its first event has the marker until the last event is written."""
     found = target.client("dynamodb").get_item(
         TableName=target.resources["OrderLog"],
-        Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
+        Key=dynamodb.key(order_id=order_id, version=1),
         ProjectionExpression="open_shard",
         ConsistentRead=True,
     )

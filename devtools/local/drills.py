@@ -16,6 +16,7 @@ from devtools.local.api_client import ApiClient, emails, is_final, order_body, s
 from devtools.ops import function_logs
 from devtools.ops.flags import FlagStore
 from devtools.target import Target
+from orderflow.aws import dynamodb
 
 SKU = "MUG-BLUE"
 DENIAL = "denied-by-a-drill"
@@ -181,9 +182,9 @@ def _saga(scene: Scene) -> Course:
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
     scene.target.client("dynamodb").update_item(
         TableName=scene.target.resources["OrderLog"],
-        Key={"order_id": {"S": order_id}, "version": {"N": "1"}},
+        Key=dynamodb.key(order_id=order_id, version=1),
         UpdateExpression="SET open_since = :since",
-        ExpressionAttributeValues={":since": {"S": f"{an_hour_ago:%Y-%m-%dT%H:%M:%S.%fZ}"}},
+        ExpressionAttributeValues=dynamodb.values(since=an_hour_ago),
     )
 
     def do() -> None:
@@ -237,7 +238,7 @@ def _stream(scene: Scene) -> Course:
     switch_on = scene.switch_off_mapping("OrdersPublishAppended")
     order_id = scene.buy()
     since = datetime.now(UTC)
-    key = {"key": {"order_id": {"S": order_id}, "version": {"N": "1"}}}
+    key = {"key": dynamodb.key(order_id=order_id, version=1)}
 
     def do() -> None:
         scene.target.client("sqs").send_message(QueueUrl=scene.target.resources["PublishDeadLetters"], MessageBody=json.dumps(key))

@@ -8,6 +8,7 @@ from itertools import repeat
 from devtools.ops import catalog
 from devtools.products import PLENTY, PRODUCTS, Product
 from devtools.target import Target
+from orderflow.aws import dynamodb
 
 SENDER = "orders@example.com"
 REGULARS = ("ann", "bob", "cat", "eve", "rex")
@@ -31,9 +32,9 @@ def restock(target: Target, products: Iterable[Product] = SPECIALS) -> None:
     for product in products:
         target.client("dynamodb").update_item(
             TableName=target.resources["Stock"],
-            Key={"sku": {"S": product.sku}},
+            Key=dynamodb.key(sku=product.sku),
             UpdateExpression="SET available = :first",
-            ExpressionAttributeValues={":first": {"N": str(product.stock)}},
+            ExpressionAttributeValues=dynamodb.values(first=product.stock),
         )
 
 
@@ -47,8 +48,8 @@ def add_history(target: Target, customers: Iterable[str]) -> None:
 def add_past_order(target: Target, customer: str, placed: datetime) -> None:
     """Add an order that a customer placed at a time (UTC) to the fraud history."""
     row = {
-        "customer_id": {"S": customer},
-        "placed": {"S": f"{placed:%Y-%m-%dT%H:%M:%S.%fZ}#ord_before_{placed:%d%H%M%S}"},
-        "expires_at": {"N": str(int((placed + timedelta(days=KEPT_DAYS)).timestamp()))},
+        "customer_id": customer,
+        "placed": f"{dynamodb.timestamp(placed)}#ord_before_{placed:%d%H%M%S}",
+        "expires_at": int((placed + timedelta(days=KEPT_DAYS)).timestamp()),
     }
-    target.client("dynamodb").put_item(TableName=target.resources["Fraud"], Item=row)
+    target.client("dynamodb").put_item(TableName=target.resources["Fraud"], Item=dynamodb.encode_item(row))

@@ -357,8 +357,3 @@ GROUPS = (
 def every_alarm() -> list[Alarm]:
     """Return all alarms, those of the service levels first."""
     return [*(window for level in LEVELS for window in level.windows), *(alarm for group in GROUPS for alarm in group.alarms)]
-
-
-def metrics_watched() -> int:
-    """Return how many metrics the alarms are billed for; an anomaly band counts as two more."""
-    return sum(len(alarm.series) + 2 * alarm.expression.startswith("ANOMALY") for alarm in every_alarm())

@@ -21,6 +21,7 @@ from devtools.cli import UsageError, UserError
 from devtools.ops.replay import moment
 from devtools.ops.table_scan import Counts, Item, TableScan
 from devtools.target import Target
+from orderflow.aws import dynamodb
 
 LOG = "OrderLog"
 # Attributes of the log's indexes: they belong to the time of the backup.
@@ -141,7 +142,7 @@ def logged(item: Item, republish_from: datetime | None = None) -> Item:
     """Return an item of the log as it is inserted: without active-order marker, and marked as published unless it is to be republished."""
     dropped = {*ACTIVE, *OUTBOX, *UPDATED} if _is_from(item, republish_from) else {*ACTIVE, *OUTBOX}
     kept = {name: value for name, value in item.items() if name not in dropped}
-    return kept if UPDATED[0] in dropped else {**kept, "published": {"BOOL": True}}
+    return kept if UPDATED[0] in dropped else kept | dynamodb.encode_item({"published": True})
 
 
 def _ids(item: Item) -> str:

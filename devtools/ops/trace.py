@@ -17,6 +17,7 @@ from devtools.cli import UserError
 from devtools.ops import function_logs, order_story, timeline
 from devtools.ops.function_logs import LogLine
 from devtools.target import Target
+from orderflow.aws import dynamodb
 
 # Clocks differ a little, and a request starts before its event is appended.
 BEFORE_MS = 10_000
@@ -47,7 +48,7 @@ def history(target: Target, order_id: str) -> list[dict[str, Any]]:
         .paginate(
             TableName=target.resources["OrderLog"],
             KeyConditionExpression="order_id = :id",
-            ExpressionAttributeValues={":id": {"S": order_id}},
+            ExpressionAttributeValues=dynamodb.values(id=order_id),
             ConsistentRead=True,
         )
     )

@@ -22,6 +22,7 @@ from devtools.products import Product
 from devtools.target import Target
 from devtools.trial import sent_emails, users
 from ledger.entry_store import EntryStore
+from orderflow.aws import dynamodb
 
 PRICE = 1250
 STOCK = 1
@@ -120,18 +121,18 @@ class Smoke:
 
     def clean_up(self) -> str:
         """Delete the product and the user. The stock row is deleted once the returned unit is in stock, so that nothing writes it again."""
-        dynamodb, tables, key = self.target.client("dynamodb"), self.target.resources, {"sku": {"S": self.product.sku}}
-        dynamodb.delete_item(TableName=tables["Catalogue"], Key=key)
+        client, tables, key = self.target.client("dynamodb"), self.target.resources, dynamodb.key(sku=self.product.sku)
+        client.delete_item(TableName=tables["Catalogue"], Key=key)
         if self.pool:
             self.pool.remove(self.email)
 
         def restocked() -> bool:
-            row: dict[str, Any] = dynamodb.get_item(TableName=tables["Stock"], Key=key, ConsistentRead=True).get("Item", {})
+            row: dict[str, Any] = client.get_item(TableName=tables["Stock"], Key=key, ConsistentRead=True).get("Item", {})
             return not row or row["available"]["N"] == str(STOCK)
 
         if not wait_until(restocked, STEP_SECONDS, POLL_SECONDS):
             return f"the stock row of {self.product.sku} remains: its returned unit is not in stock"
-        dynamodb.delete_item(TableName=tables["Stock"], Key=key)
+        client.delete_item(TableName=tables["Stock"], Key=key)
         return "product and user are removed; the order stays in the order log"
 
 
