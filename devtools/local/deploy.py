@@ -193,15 +193,21 @@ def _expanded(target: Target, built: Path, chosen: dict[str, str], log: Path) ->
 
 
 def for_local_target(built: Path, backend: str) -> Path:
-    """Write the built template as a local target needs it, and return its path.
+    """Write the built template as a local target needs it, and return its path."""
+    changed = built.with_name(f"{backend}.yaml")
+    changed.write_text(json.dumps(localized(yaml_parse(built.read_text("utf-8")), backend)), "utf-8")
+    return changed
+
+
+def localized(template: Any, backend: str) -> dict[str, Any]:
+    """Return a template as a local target needs it.
 
     Local targets use plain HTTP, so statements that deny it are removed, with policies that are empty then. They have no CodeDeploy,
     so an alias moves to its function's new version at once. LocalStack cannot update aliases, so callers invoke the functions
     themselves there.
     """
-    template = cast("dict[str, Any]", yaml_parse(built.read_text("utf-8")))
     if backend == "localstack":
-        template = cast("dict[str, Any]", _without_aliases(template))
+        template = _without_aliases(template)
     resources = cast("dict[str, dict[str, Any]]", template["Resources"])
     template.get("Globals", {}).get("Function", {}).pop("DeploymentPreference", None)
     dropped: set[str] = set()
@@ -220,9 +226,7 @@ def for_local_target(built: Path, backend: str) -> Path:
     for resource in resources.values():
         if resource.get("DependsOn") in dropped:
             del resource["DependsOn"]
-    changed = built.with_name(f"{backend}.yaml")
-    changed.write_text(json.dumps(template), "utf-8")
-    return changed
+    return template
 
 
 def _without_aliases(node: Any) -> Any:

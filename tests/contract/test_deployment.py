@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -116,6 +117,13 @@ class TestFlags:
         for monitor in stack.chosen(environment["Monitors"]):
             alarm = stack.of("CloudWatch::Alarm")[referred(monitor["AlarmArn"])]
             assert alarm["TreatMissingData"] == "notBreaching"
+
+
+class TestEnvironments:
+    def test_every_environment_is_built_the_same_way(self) -> None:
+        environments = tomllib.loads((ROOT / "samconfig.toml").read_text("utf-8"))
+        builds = [one["build"]["parameters"] for one in environments.values() if isinstance(one, dict)]
+        assert all(build["build_in_source"] and build["cached"] and build["parallel"] for build in builds)
 
 
 class TestConcurrency:

@@ -1,15 +1,9 @@
-"""From a deployment to a first order: SAM's dialog, users, products, and the smoke test, on the emulator."""
+"""From a deployment to a first order: users, products, and the smoke test, on the emulator."""
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import select
-import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,17 +12,12 @@ from uuid import uuid4
 import jwt
 import pytest
 
-from devtools import target as targets
 from devtools.commands import parsed
-from devtools.local import deploy
 from devtools.ops import catalog, doctor, quotas
 from devtools.products import Product
 from devtools.target import ROOT
 from devtools.trial import smoke, users
 from tests.integration.deployed_stack import DeployedStack, eventually
-
-CONFIRMATION = "Deploy this changeset? [y/N]:"
-DIALOG_SECONDS = 600.0
 
 
 @pytest.fixture
@@ -144,54 +133,3 @@ def test_documented_command_works_on_the_stack(stack: DeployedStack, shippable: 
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.needs("several stacks")
-def test_guided_deployment_takes_enter_for_every_question(stack: DeployedStack, tmp_path: Path) -> None:
-    """Only the change set is confirmed by y: SAM's default there is no."""
-    name = "order-pipeline-dev"
-    config = tmp_path / "samconfig.toml"
-    shutil.copy(ROOT / "samconfig.toml", config)
-    template = targets.local_folder() / "build" / f"{stack.target.backend}.yaml"
-    chosen = deploy.parameters(stack.target) | {"Stage": "dev"}
-    sam = [str(Path(sys.executable).parent / "sam"), "deploy", "--guided", "--config-file", str(config), "--template-file", str(template)]
-    printed, code = dialog([*sam, "--parameter-overrides", *(f"{key}={value}" for key, value in chosen.items())], stack)
-    cloudformation = stack.target.client("cloudformation")
-    try:
-        assert code == 0, printed[-3000:]
-        assert "has no authentication" not in printed
-        [made] = cloudformation.describe_stacks(StackName=name)["Stacks"]
-        assert made["StackStatus"] == "CREATE_COMPLETE"
-        assert {"ApiUrl", "CarrierWebhookUrl", "PaymentsWebhookUrl"} <= {output["OutputKey"] for output in made["Outputs"]}
-    finally:
-        cloudformation.delete_stack(StackName=name)
-
-
-def dialog(command: list[str], stack: DeployedStack) -> tuple[str, int]:
-    """Run a command on a terminal, press Enter at each question and y at the confirmation; return what it printed and its code."""
-    controller, terminal = pty.openpty()
-    environment = stack.target.aws_environment() | {
-        "PATH": os.environ["PATH"],
-        "SAM_CLI_POLL_DELAY": "0.5",
-        "TERM": "dumb",
-        "COLUMNS": "240",
-    }
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=terminal, stdout=terminal, stderr=terminal)
-    os.close(terminal)
-    printed, answered, deadline = "", 0, time.monotonic() + DIALOG_SECONDS
-    try:
-        while time.monotonic() < deadline:
-            if select.select([controller], [], [], 1)[0]:
-                try:
-                    printed += os.read(controller, 65536).decode(errors="replace")
-                except OSError:
-                    # The program has closed the terminal.
-                    break
-            question = re.sub(r"\x1b\[[0-9;]*m", "", printed[answered:]).rpartition("\n")[2]
-            if re.search(r"(\]|\)): $", question):
-                os.write(controller, b"y\n" if CONFIRMATION in question else b"\n")
-                answered = len(printed)
-        return printed, process.wait(timeout=10)
-    finally:
-        process.kill()
-        os.close(controller)
