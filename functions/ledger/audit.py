@@ -79,8 +79,8 @@ class LedgerAudit:
         for shard in period_shards.shards_between(after, end):
             if not has_time():
                 break
-            sums = self._checked(report, shard, now)
-            earlier, rechecked, change = self._recheck(report, shard)
+            sums = self._audit_shard(report, shard, now)
+            earlier, rechecked, change = self._audit_shard_again(report, shard)
             report.period_shards += 1
             after = period_shards.next_shard(shard)
             if sums or change:
@@ -107,21 +107,21 @@ class LedgerAudit:
         open_shards = period_shards.shards_between(
             position or period_shards.first_shard(now - LOOK_BACK), period_shards.first_shard(now + timedelta(hours=1))
         )
-        return self._trial_balance(report, sum_balances([closed, *(self._checked(report, shard, now) for shard in open_shards)]))
+        return self._trial_balance(report, sum_balances([closed, *(self._audit_shard(report, shard, now) for shard in open_shards)]))
 
     def _trial_balance(self, report: AuditReport, sums: dict[Currency, Balances]) -> dict[Currency, Balances]:
         sums_by_currency = {currency: posting_rules.total(one.accounts) for currency, one in sums.items()}
         self._add(report, [Difference("trial_balance", "all", currency, 0, sum_) for currency, sum_ in sums_by_currency.items() if sum_])
         return sums
 
-    def _checked(self, report: AuditReport, shard: str, now: datetime) -> dict[Currency, Balances]:
+    def _audit_shard(self, report: AuditReport, shard: str, now: datetime) -> dict[Currency, Balances]:
         """Return the balances of a period shard, and report differences of its entries and their orders."""
         entries = self._entries.of_shard(shard)
-        self._add(report, [*_unbalanced(entries), *self._orders(report, entries, now)])
+        self._add(report, [*_unbalanced_entries(entries), *self._differences_of_orders(report, entries, now)])
         report.entries += len(entries)
         return _balances(entries)
 
-    def _recheck(self, report: AuditReport, shard: str) -> tuple[str, ByCurrency, ByCurrency]:
+    def _audit_shard_again(self, report: AuditReport, shard: str) -> tuple[str, ByCurrency, ByCurrency]:
         """Read the period shard of a day before again; return its name, its new balances and the change since it was closed."""
         earlier = period_shards.shard_before(shard, RECHECK_AFTER)
         now, then = _balances(self._entries.of_shard(earlier)), self._balances.of_shard(earlier)
@@ -135,7 +135,7 @@ class LedgerAudit:
             self._report(found)
         report.differences += found
 
-    def _orders(self, report: AuditReport, entries: Iterable[Entry], now: datetime) -> Iterator[Difference]:
+    def _differences_of_orders(self, report: AuditReport, entries: Iterable[Entry], now: datetime) -> Iterator[Difference]:
         orders: dict[str, list[Entry]] = {}
         for entry in entries:
             orders.setdefault(entry.order_id, []).append(entry)
@@ -144,7 +144,7 @@ class LedgerAudit:
             after = max(0, (min(_version(entry.event_id) for entry in some) - 1) // WINDOW - 1) * WINDOW
             if self._is_new(order_id, after):
                 report.orders += 1
-                yield from self._order(order_id, some, after, now - COMPLETE_AFTER)
+                yield from self._differences_of_order(order_id, some, after, now - COMPLETE_AFTER)
 
     def _is_new(self, order_id: str, after: int) -> bool:
         """Return whether this run compares the order from this version on for the first time."""
@@ -155,26 +155,26 @@ class LedgerAudit:
         self._compared[order_id] = after
         return True
 
-    def _order(self, order_id: str, entries: Sequence[Entry], after: int, horizon: datetime) -> Iterator[Difference]:
+    def _differences_of_order(self, order_id: str, entries: Sequence[Entry], after: int, horizon: datetime) -> Iterator[Difference]:
         """Yield the differences between an order's entries and its log, for the events after version `after`.
 
         `entries` are some of the order's entries. Events after `horizon` may not be posted yet.
         """
         currency = entries[0].amount.currency
         history = self._history(order_id, after)
-        posted = {entry.event_id: entry for entry in self._posted(order_id, entries, history, after)}
+        posted = {entry.event_id: entry for entry in self._posted_entries(order_id, entries, history, after)}
         happened = [event for event in history if event.event_id in posted or event.appended_at < horizon]
-        due = {entry.event_id: entry for entry in _expected(happened, posted)}
+        due = {entry.event_id: entry for entry in _expected_entries(happened, posted)}
         expected, found = (posting_rules.net_captured((entry.type, entry.amount) for entry in each.values()) for each in (due, posted))
         if expected != found:
             yield Difference("order", order_id, currency, expected, found)
         for event_id in sorted({*due, *posted}):
             yield from _entry_differences(event_id, due.get(event_id), posted.get(event_id))
 
-    def _posted(self, order_id: str, entries: Sequence[Entry], history: Iterable[Event], after: int) -> list[Entry]:
+    def _posted_entries(self, order_id: str, entries: Sequence[Entry], history: Iterable[Event], after: int) -> list[Entry]:
         if not after:
             return self._entries.of_order(order_id)
-        return self._entries.of_events(order_id, [one.event_id for one in (*entries, *_expected(history, {}))])
+        return self._entries.of_events(order_id, [one.event_id for one in (*entries, *_expected_entries(history, {}))])
 
     def _history(self, order_id: str, after: int) -> list[Event]:
         try:
@@ -189,7 +189,7 @@ def _version(event_id: str) -> int:
     return int(version) if version.isascii() and version.isdecimal() else 0
 
 
-def _expected(happened: Iterable[Event], posted: Mapping[str, Entry]) -> Iterator[Entry]:
+def _expected_entries(happened: Iterable[Event], posted: Mapping[str, Entry]) -> Iterator[Entry]:
     """Yield the entries that the rules expect for events, with the fees that each was posted with."""
     for event in happened:
         with suppress(posting_rules.NoMoneyMoved):
@@ -197,7 +197,7 @@ def _expected(happened: Iterable[Event], posted: Mapping[str, Entry]) -> Iterato
             yield posting_rules.entry_for(event, entry.fees if entry else Fees())
 
 
-def _unbalanced(entries: Iterable[Entry]) -> Iterator[Difference]:
+def _unbalanced_entries(entries: Iterable[Entry]) -> Iterator[Difference]:
     for entry in entries:
         if sum_ := posting_rules.total(posting_rules.net(entry.postings)):
             yield Difference("entry", entry.event_id, entry.amount.currency, 0, sum_)

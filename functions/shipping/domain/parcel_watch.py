@@ -165,9 +165,9 @@ def follow(track: Track | None, watch: Watch, readings: Iterable[TrackingReading
     parcel = Followed(track, watch)
     for reading in sorted(readings, key=lambda reading: reading.at):
         if parcel.track and reading.at <= parcel.track.at:
-            parcel = _with_late(parcel, reading, parcel.track.at)
+            parcel = _with_late_reading(parcel, reading, parcel.track.at)
         else:
-            parcel = replace(_with(parcel, reading, limits, now), track=add_reading(parcel.track, reading))
+            parcel = replace(_with_reading(parcel, reading, limits, now), track=add_reading(parcel.track, reading))
     return parcel
 
 
@@ -200,7 +200,7 @@ def _heard_at(track: Track | None, watch: Watch) -> datetime:
     return track.at if track else watch.since
 
 
-def _with(parcel: Followed, reading: TrackingReading, limits: Limits, now: datetime) -> Followed:
+def _with_reading(parcel: Followed, reading: TrackingReading, limits: Limits, now: datetime) -> Followed:
     if parcel.watch.ended:
         return parcel
     if now - reading.at < limits.silence:
@@ -208,7 +208,7 @@ def _with(parcel: Followed, reading: TrackingReading, limits: Limits, now: datet
     return _with_position(_with_temperature(parcel, reading, limits), reading, limits)
 
 
-def _with_late(parcel: Followed, reading: TrackingReading, latest: datetime) -> Followed:
+def _with_late_reading(parcel: Followed, reading: TrackingReading, latest: datetime) -> Followed:
     affected = parcel.watch.affected(reading.temperature)
     if not affected or parcel.watch.was_outside:
         return parcel
