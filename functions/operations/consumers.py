@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 # As orderflow.aws.batch logs a message that failed.
 MESSAGE_FAILED = "message_failed"
-_TIMED_OUT = "platform.report timeout"
+# A term with other characters than letters, digits and underscores has to be quoted
+# (https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax-for-MetricFilters.html).
+_TIMED_OUT = '"platform.report" timeout'
 _RECENTLY = timedelta(minutes=5)
 _PAGES = 10
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -131,7 +132,10 @@ class FakeFunctions(_Service):
 
 
 class FakeLogs(_Service):
-    """CloudWatch Logs: `lines` are pairs of a function's name and a line. A line matches if it has all words of the pattern."""
+    """CloudWatch Logs: `lines` are pairs of a function's name and a line. A line matches if it has all terms of the pattern.
+
+    A term is quoted if it has other characters than letters, digits and underscores.
+    """
 
     service = "logs"
 
@@ -151,11 +155,12 @@ class FakeLogs(_Service):
         """Return the lines that match, one a page."""
         if not self.groups_exist:
             raise self.exceptions.ResourceNotFoundException
-        words = given["filterPattern"].replace('"', "").split()
+        terms = re.findall(r'"([^"]+)"|(\S+)', given["filterPattern"])
+        assert all(re.fullmatch(r"\w+", bare) for _, bare in terms if bare), given["filterPattern"]
         found = [
             {"message": line, "logStreamName": f"2026/11/21/{function}[live]0f"}
             for function, line in self.lines
-            if all(word in line for word in words)
+            if all((quoted or bare) in line for quoted, bare in terms)
         ]
         page = int(given.get("nextToken", "0"))
         more = {"nextToken": str(page + 1)} if page + 1 < len(found) else {}
