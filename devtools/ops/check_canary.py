@@ -69,18 +69,26 @@ def version_problems(target: Target, versions: Mapping[str, str]) -> list[str]:
 
 
 def stop(target: Target) -> list[str]:
-    """Stop every running deployment of the stack and return to the versions before; return the deployments' ids."""
+    """Stop every running release of the stack and return to the versions before; return the deployments' ids."""
     codedeploy = target.client("codedeploy")
-    application = target.resources["ServerlessDeploymentApplication"]
     stopped: list[str] = []
     for group in target.physical_ids("AWS::CodeDeploy::DeploymentGroup").values():
-        listed = codedeploy.list_deployments(
-            applicationName=application, deploymentGroupName=group, includeOnlyStatuses=["Created", "Queued", "InProgress"]
-        )
-        for deployment in listed["deployments"]:
+        for deployment in _releases(target, group):
             codedeploy.stop_deployment(deploymentId=deployment, autoRollbackEnabled=True)
             stopped.append(deployment)
     return stopped
+
+
+def _releases(target: Target, group: str) -> list[str]:
+    """Return the deployments of a group in progress, without CodeDeploy's own roll-back by an alarm."""
+    codedeploy = target.client("codedeploy")
+    listed: list[str] = codedeploy.list_deployments(
+        applicationName=target.resources["ServerlessDeploymentApplication"],
+        deploymentGroupName=group,
+        includeOnlyStatuses=["Created", "Queued", "InProgress"],
+    )["deployments"]
+    found: list[dict[str, str]] = codedeploy.batch_get_deployments(deploymentIds=listed)["deploymentsInfo"] if listed else []
+    return [one["deploymentId"] for one in found if one.get("creator") != "codeDeployRollback"]
 
 
 def watch(target: Target, seconds: int) -> int:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import batched
 from typing import Any
 
 _IN_PROGRESS = ["Created", "Queued", "InProgress", "Baking", "Ready"]
+# A roll-back is a deployment of its own, by CodeDeploy or by CloudFormation: stopped, it would leave traffic on the version that fails
+# (https://docs.aws.amazon.com/codedeploy/latest/userguide/deployments-rollback-and-redeploy.html).
+_ROLLBACKS = frozenset({"codeDeployRollback", "CloudFormationRollback"})
+# The most of BatchGetDeployments.
+_BATCH = 25
 
 
 class Releases:
@@ -16,12 +22,12 @@ class Releases:
         self._client = client
 
     def in_progress(self) -> list[str]:
-        """Return the ids of the deployments in progress."""
+        """Return the ids of the deployments in progress, without roll-backs."""
         if not self._application:
             return []
         # One page of each: a stack has fewer than a hundred groups, and a group one deployment at a time.
         groups = self._client.list_deployment_groups(applicationName=self._application)["deploymentGroups"]
-        return [deployment for group in groups for deployment in self._of(group)]
+        return self._without_rollbacks([one for group in groups for one in self._of(group)])
 
     def stop(self) -> None:
         """Stop every deployment in progress and shift its traffic back to the version before."""
@@ -32,3 +38,11 @@ class Releases:
         return self._client.list_deployments(
             applicationName=self._application, deploymentGroupName=group, includeOnlyStatuses=_IN_PROGRESS
         )["deployments"]
+
+    def _without_rollbacks(self, deployments: list[str]) -> list[str]:
+        found = [
+            one
+            for ids in batched(deployments, _BATCH, strict=False)
+            for one in self._client.batch_get_deployments(deploymentIds=list(ids))["deploymentsInfo"]
+        ]
+        return [one["deploymentId"] for one in found if one.get("creator") not in _ROLLBACKS]

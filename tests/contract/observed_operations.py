@@ -106,6 +106,7 @@ def every_remediation(observed: Observer) -> None:
     found: dict[str, Any] = {
         "describe_alarms": {"MetricAlarms": [{"StateValue": "ALARM"}]},
         "list_deployment_groups": {"deploymentGroups": ["group"]},
+        "batch_get_deployments": {"deploymentsInfo": [{"deploymentId": "d-1", "creator": "CloudFormation"}]},
         "get_event_source_mapping": {"FunctionArn": "function"},
         "get_function_configuration": {"FunctionName": "function"},
         "get_queue_attributes": {"Attributes": {"ApproximateNumberOfMessages": "0"}},

@@ -168,13 +168,17 @@ class FakeLogs(_Service):
 
 
 class FakeReleases(_Service):
-    """CodeDeploy with one group: `running` are the deployments in progress, `stopped` those that were stopped with a roll-back."""
+    """CodeDeploy with one group: `running` are the deployments in progress, `stopped` those that were stopped.
+
+    Stopping a deployment makes one of `rollbacks`, which stay in progress.
+    """
 
     service = "codedeploy"
 
     def __init__(self) -> None:
         super().__init__()
         self.running: list[str] = []
+        self.rollbacks: list[str] = []
         self.stopped: list[str] = []
 
     def list_deployment_groups(self, **given: Any) -> dict[str, Any]:
@@ -182,17 +186,29 @@ class FakeReleases(_Service):
         return self._checked("ListDeploymentGroups", given, lambda: {"deploymentGroups": ["group"]})
 
     def list_deployments(self, **given: Any) -> dict[str, Any]:
-        """Return the deployments in progress."""
-        return self._checked("ListDeployments", given, lambda: {"deployments": list(self.running)})
+        """Return the deployments in progress, also the roll-backs."""
+        return self._checked("ListDeployments", given, lambda: {"deployments": [*self.running, *self.rollbacks]})
+
+    def batch_get_deployments(self, **given: Any) -> dict[str, Any]:
+        """Return by whom the deployments were made."""
+        found = [
+            {"deploymentId": one, "creator": "codeDeployRollback" if one in self.rollbacks else "CloudFormation"}
+            for one in given["deploymentIds"]
+        ]
+        return self._checked("BatchGetDeployments", given, lambda: {"deploymentsInfo": found})
 
     def stop_deployment(self, **given: Any) -> dict[str, Any]:
         """Stop a deployment."""
         return self._checked("StopDeployment", given, lambda: self._stop(given["deploymentId"], given["autoRollbackEnabled"]))
 
     def _stop(self, deployment: str, roll_back: bool) -> dict[str, Any]:
-        if deployment not in self.running:
+        if deployment not in self.running + self.rollbacks:
             raise Refused("StopDeployment", "DeploymentAlreadyCompletedException", deployment)
         assert roll_back
-        self.running.remove(deployment)
+        if deployment in self.running:
+            self.running.remove(deployment)
+            self.rollbacks.append(f"roll-back of {deployment}")
+        else:
+            self.rollbacks.remove(deployment)
         self.stopped.append(deployment)
         return {}

@@ -63,7 +63,11 @@ class Aws:
         return {"Payload": io.BytesIO(json.dumps(self.answers.get(FunctionName, NOT_FOUND)).encode())}
 
     def list_deployments(self, deploymentGroupName: str, **_: Any) -> Any:  # noqa: N803
-        return {"deployments": [f"d-{deploymentGroupName}"]}
+        return {"deployments": [f"d-{deploymentGroupName}", "d-roll-back"]}
+
+    def batch_get_deployments(self, deploymentIds: list[str]) -> Any:  # noqa: N803
+        creators = {"d-roll-back": "codeDeployRollback"}
+        return {"deploymentsInfo": [{"deploymentId": one, "creator": creators.get(one, "CloudFormation")} for one in deploymentIds]}
 
     def stop_deployment(self, deploymentId: str, autoRollbackEnabled: bool) -> None:  # noqa: N803
         self.stopped.append((deploymentId, autoRollbackEnabled))

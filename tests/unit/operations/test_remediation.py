@@ -270,6 +270,25 @@ def test_release_in_progress_is_stopped_and_rolled_back(operations: Operations) 
     assert operations.releases.stopped == ["d-1", "d-2"]
 
 
+def test_rollback_by_codedeploy_is_not_stopped(operations: Operations) -> None:
+    """CodeDeploy rolls back by the same alarm, as a deployment of its own."""
+    operations.releases.running = ["d-1"]
+    operations.releases.rollbacks = ["d-2"]
+
+    operations.fire(alarm("api"))
+
+    assert performed(operations)["before"] == {"releases": 1}
+    assert operations.releases.stopped == ["d-1"]
+
+
+def test_rollback_in_progress_is_no_release(operations: Operations) -> None:
+    operations.releases.rollbacks = ["d-1"]
+
+    operations.fire(alarm("api"))
+
+    assert refusals(operations) == ["stop_release no_release"]
+
+
 @pytest.mark.parametrize(
     ("kind", "reasons"),
     [
