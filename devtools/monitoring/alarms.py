@@ -50,6 +50,8 @@ ORDERS = (
         {"value": own(metrics.ORDERS_PLACED, "Sum")},
         1,
         period=3600,
+        # An hour without orders has no data point, and CloudWatch evaluates the last order's for hours before it counts as missing.
+        expression="FILL(value, 0)",
         comparison="LessThanThreshold",
         missing="breaching",
         condition="SellsAlways",
