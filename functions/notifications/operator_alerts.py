@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from notifications.alert_limit import MOST_AN_HOUR
 from notifications.domain import alert_texts
 from orderflow.aws.observability import logger
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from mypy_boto3_sns import SNSClient
 
+    from notifications.alert_limit import AlertLimit
     from orderflow.aws.idempotency import OncePerEvent
     from orderflow.domain.events import Event
 
@@ -22,24 +25,31 @@ _SUBJECT = "Parcel condition"
 class OperatorAlerts:
     """Publishes the alert of an event once, also if the event is delivered again."""
 
-    def __init__(self, topic: str, sns: SNSClient, once: OncePerEvent[str]) -> None:
-        """Publish on the topic with this ARN; `once` records the events whose alert was published."""
+    def __init__(self, topic: str, sns: SNSClient, once: OncePerEvent[str], limit: AlertLimit) -> None:
+        """Publish on the topic with this ARN; `once` records the events whose alert was published, `limit` counts them."""
         self._topic = topic
         self._sns = sns
         self._once = once
+        self._limit = limit
 
     def publish(self, event: Event, context: LambdaContext) -> bool:
-        """Publish the alert of an event, unless it was published before; return whether the event has one.
+        """Publish the alert of an event, unless it was published before or is above the limit; return whether the event has one.
 
         Raises:
             IdempotencyAlreadyInProgressError: another delivery of the event is in progress.
             TooLittleTimeError: the invocation may time out before SNS answers.
             botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the alert may not be published.
         """
-        text = alert_texts.compose(event)
-        if text is None:
+        alert = alert_texts.compose(event)
+        if alert is None:
             return False
-        self._once.perform(event, lambda: self._publish(text, event.type), context)
+        now = datetime.now(UTC)
+        number = self._limit.take(alert.kind, event.event_id, now)
+        if number:
+            text = alert.text + (alert_texts.last_of(now, number) if number == MOST_AN_HOUR else "")
+            self._once.perform(event, lambda: self._publish(text, event.type), context)
+        else:
+            logger.info("alert_above_limit", type=event.type)
         return True
 
     def _publish(self, text: str, kind: str) -> str:

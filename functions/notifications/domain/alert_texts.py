@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from orderflow.domain.events import ParcelConditionAlerted, ParcelConditionResolved
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from orderflow.domain.events import Event, ParcelCause
 
 _CAUSES: dict[ParcelCause, str] = {
@@ -20,18 +24,31 @@ _CAUSES: dict[ParcelCause, str] = {
 }
 
 
-def compose(event: Event) -> str | None:
+class Alert(Struct, frozen=True):
+    """An alert to operators; those of one `kind` have the same event type and cause."""
+
+    kind: str
+    text: str
+
+
+def compose(event: Event) -> Alert | None:
     """Return the alert of an event, or None where operators get none."""
     match event.data:
         case ParcelConditionAlerted() as data:
             goods = ", ".join(f"{line.quantity} x {line.sku}" for line in data.lines)
             since = f"{data.since:%Y-%m-%d %H:%M} UTC"
-            return f"Order {event.order_id}: parcel {data.parcel_id} {_CAUSES[data.cause]} since {since} ({goods}{_degrees(data)})."
+            text = f"Order {event.order_id}: parcel {data.parcel_id} {_CAUSES[data.cause]} since {since} ({goods}{_degrees(data)})."
         case ParcelConditionResolved() as data:
             until = f"{data.until:%Y-%m-%d %H:%M} UTC"
-            return f"Order {event.order_id}: the condition `{data.cause}` of parcel {data.parcel_id} ended at {until}."
+            text = f"Order {event.order_id}: the condition `{data.cause}` of parcel {data.parcel_id} ended at {until}."
         case _:
             return None
+    return Alert(f"{event.type} {data.cause}", text)
+
+
+def last_of(hour: datetime, number: int) -> str:
+    """Return the sentence that ends the last alert of a kind in an hour (UTC)."""
+    return f" It is number {number} of its kind since {hour:%H}:00 UTC; more are not sent in this hour, but are events of their orders."
 
 
 def _degrees(data: ParcelConditionAlerted) -> str:

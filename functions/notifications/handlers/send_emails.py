@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from notifications.alert_limit import AlertLimit
 from notifications.domain import emails
 from notifications.email_sender import SES_SECONDS, EmailSender
 from notifications.operator_alerts import SNS_SECONDS, OperatorAlerts
@@ -31,6 +32,7 @@ ALERTS = OperatorAlerts(
     settings.required("OPERATORS_TOPIC"),
     client("sns"),
     OncePerEvent[str]("operator_alert", settings.required("IDEMPOTENCY_TABLE"), client("dynamodb"), effect_seconds=SNS_SECONDS),
+    AlertLimit(settings.required("IDEMPOTENCY_TABLE"), client("dynamodb")),
 )
 
 

@@ -177,9 +177,15 @@ def test_other_conditions_lead_to_no_email(cause: ParcelCause) -> None:
         compose(condition(cause))
 
 
+def text_of(event: Event) -> str:
+    alert = alert_texts.compose(event)
+    assert alert
+    return alert.text
+
+
 @pytest.mark.parametrize("cause", get_args(ParcelCause))
 def test_alert_names_order_parcel_and_temperatures_but_no_customer(cause: ParcelCause) -> None:
-    text = alert_texts.compose(condition(cause)) or ""
+    text = text_of(condition(cause))
     assert text.startswith("Order ord_1: parcel parcel_1 ")
     assert text.endswith("since 2026-01-15 09:30 UTC (2 x CHEESE-BRIE; last at 12.4 °C, required 2 to 8 °C).")
     assert "ann" not in text
@@ -187,13 +193,13 @@ def test_alert_names_order_parcel_and_temperatures_but_no_customer(cause: Parcel
 
 def test_alert_of_a_parcel_that_never_reported_has_no_temperature() -> None:
     alert = event(ParcelConditionAlerted(ANN, "parcel_1", "silent", datetime(2026, 1, 15, tzinfo=UTC), (StockLine("MUG-BLUE", 1),)))
-    assert alert_texts.compose(alert) == "Order ord_1: parcel parcel_1 sends no readings since 2026-01-15 00:00 UTC (1 x MUG-BLUE)."
+    assert text_of(alert) == "Order ord_1: parcel parcel_1 sends no readings since 2026-01-15 00:00 UTC (1 x MUG-BLUE)."
 
 
 def test_alert_of_a_resolved_condition_names_its_cause() -> None:
     now = datetime(2026, 1, 15, tzinfo=UTC)
     resolved = event(ParcelConditionResolved(CustomerId("ann"), "parcel_1", "not_moving", now, now))
-    assert alert_texts.compose(resolved) == "Order ord_1: the condition `not_moving` of parcel parcel_1 ended at 2026-01-15 00:00 UTC."
+    assert text_of(resolved) == "Order ord_1: the condition `not_moving` of parcel parcel_1 ended at 2026-01-15 00:00 UTC."
 
 
 def test_orders_lead_to_no_alert() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ os.environ.setdefault("IDEMPOTENCY_TABLE", "mail")
 
 import pytest
 
+from notifications.alert_limit import MOST_AN_HOUR, AlertLimit
 from notifications.email_sender import SES_SECONDS
 from notifications.handlers import send_emails
 from notifications.operator_alerts import SNS_SECONDS
@@ -57,6 +59,7 @@ def start_process(monkeypatch: pytest.MonkeyPatch, table: FakeDynamoDB) -> None:
     """Start a new function process, which has no delivery in memory."""
     monkeypatch.setattr(send_emails.SENDER, "once", OncePerEvent[str]("mail", "mail", table.client, effect_seconds=SES_SECONDS))
     monkeypatch.setattr(send_emails.ALERTS, "_once", OncePerEvent[str]("operator_alert", "mail", table.client, effect_seconds=SNS_SECONDS))
+    monkeypatch.setattr(send_emails.ALERTS, "_limit", AlertLimit("mail", table.client))
 
 
 class Clock:
@@ -366,6 +369,37 @@ def test_failed_alert_is_redelivered(ses: FakeSes, sns: FakeSns) -> None:
     assert is_redelivered(deliver(batch), batch)
     assert deliver(batch) == FINISHED
     assert len(alerts(sns)) == 1
+
+
+def many(name: str, number: int) -> list[Batch]:
+    """Return the event of a sample for so many orders."""
+    ids = [f"ord_{one:026}" for one in range(number)]
+    return [changed(sample(name), event_id=f"{one}:{name}", order_id=one) for one in ids]
+
+
+def test_storm_of_alerts_sends_ten_an_hour_of_each_kind(ses: FakeSes, sns: FakeSns, lines: io.StringIO) -> None:
+    """An outage of a carrier silences all its parcels; the last of the ten alerts says that more follow."""
+    for name in ("not-moving", "condition-resolved"):
+        for batch in many(name, 300):
+            assert deliver(batch) == FINISHED
+    sent = alerts(sns)
+    assert len(sent) == 2 * MOST_AN_HOUR
+    assert [number for number, text in enumerate(sent, 1) if "of its kind since" in text] == [MOST_AN_HOUR, 2 * MOST_AN_HOUR]
+    assert lines.getvalue().count("alert_above_limit") == 2 * (300 - MOST_AN_HOUR)
+
+
+def test_customers_of_spoiled_goods_get_emails_above_the_limit_of_alerts(ses: FakeSes, sns: FakeSns) -> None:
+    for batch in many("spoiled", MOST_AN_HOUR + 1):
+        assert deliver(batch) == FINISHED
+    assert (len(alerts(sns)), len(ses.sent)) == (MOST_AN_HOUR, MOST_AN_HOUR + 1)
+
+
+def test_alerts_are_limited_by_the_hour_and_redelivery_does_not_count(table: FakeDynamoDB) -> None:
+    limit, hour = AlertLimit("mail", table.client), datetime(2026, 11, 28, 14, 59, tzinfo=UTC)
+    assert [limit.take("silent", f"event-{number}", hour) for number in (1, 1, 2)] == [1, 1, 2]
+    assert [limit.take("silent", f"event-{number}", hour) for number in range(3, 13)] == [3, 4, 5, 6, 7, 8, 9, 10, 0, 0]
+    assert limit.take("silent", "event-1", hour) == MOST_AN_HOUR
+    assert limit.take("silent", "event-12", hour + timedelta(minutes=1)) == 1
 
 
 def test_replayed_condition_sends_no_alert(ses: FakeSes, sns: FakeSns) -> None:
