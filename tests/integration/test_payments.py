@@ -256,7 +256,8 @@ def test_refund_that_fails_later_is_paid_again(stack: DeployedStack, carrier: Ca
     provider.send_event(order_id, "refund.failed", key=payment_keys.refund_key(order_id, f"parcel:{parcel}"))
 
     wait_for_events(stack, order_id, events.PaymentRefunded, 2)
-    assert [event.type for event in stack.log(order_id)][-3:] == ["PaymentRefunded", "PaymentRefundReversed", "PaymentRefunded"]
+    refunds = [event.type for event in stack.log(order_id) if event.type.startswith("PaymentRefund")]
+    assert refunds == ["PaymentRefunded", "PaymentRefundReversed", "PaymentRefunded"]
     assert posted(stack, order_id, "PaymentRefundReversed") == [("clearing", PRICE), ("refunds", -PRICE)]
     assert provider.moved(order_id) == (PRICE, PRICE)
 
