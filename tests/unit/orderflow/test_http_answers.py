@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 from orderflow.aws import http
 from orderflow.aws.dynamodb import TransactionConflict
@@ -169,9 +169,13 @@ class TestOverload:
             TransactionConflict(),
             ClientError({"Error": {"Code": "ProvisionedThroughputExceededException", "Message": "slow down"}}, "GetItem"),
             ClientError({"Error": {"Code": "SlowDown", "Message": "slow down"}}, "GetObject"),
+            ReadTimeoutError(endpoint_url="https://dynamodb"),
+            ConnectTimeoutError(endpoint_url="https://dynamodb"),
+            EndpointConnectionError(endpoint_url="https://dynamodb"),
+            ConnectionClosedError(endpoint_url="https://dynamodb"),
         ],
     )
-    def test_overloaded_dependency_is_a_503_that_says_when_to_repeat(self, context: Any, logged: Lines, error: Exception) -> None:
+    def test_overloaded_or_silent_dependency_is_a_503_with_retry_after(self, context: Any, logged: Lines, error: Exception) -> None:
         response = raising(error)(request(), context)
         assert (response["statusCode"], response["headers"]["retry-after"]) == (503, "1")
         assert json.loads(response["body"])["type"] == "urn:order-pipeline:problem:unavailable"

@@ -177,7 +177,7 @@ def test_request_with_lost_answer_is_answered_on_retry(placed: Any, log: OrderLo
             raise answer_lost()
 
     aws.dynamodb.after = lose
-    assert cancel(context)["statusCode"] == 500
+    assert cancel(context)["statusCode"] == 503
     assert cancel(context)["statusCode"] == 202
     assert [event.type for event in log.history(ORDER)] == ["OrderPlaced", "CancellationRequested"]
 

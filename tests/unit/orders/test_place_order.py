@@ -196,7 +196,7 @@ class TestRepeated:
                 raise answer_lost()
 
         shop.dynamodb.after = lost
-        assert post(key="key-2")["statusCode"] == 500
+        assert post(key="key-2")["statusCode"] == 503
         shop.dynamodb.after = None
         assert [post()["statusCode"], post(key="key-2")["statusCode"]] == [201, 201]
         assert len(appended(shop)) == 2

@@ -163,12 +163,12 @@ class TestRefused:
         assert appended(shop) == []
         assert not shop.dynamodb.calls
 
-    def test_unreadable_catalogue_is_a_500_and_no_order(self, post: Post, shop: Aws) -> None:
+    def test_unreadable_catalogue_is_a_503_and_no_order(self, post: Post, shop: Aws) -> None:
         def lost(_name: str, _given: Any) -> None:
             raise answer_lost()
 
         shop.dynamodb.before = lost
-        assert post()["statusCode"] == 500
+        assert post()["statusCode"] == 503
         assert appended(shop) == []
 
 

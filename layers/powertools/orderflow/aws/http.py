@@ -80,6 +80,8 @@ _OVERLOAD = frozenset(
         "TransactionInProgressException",
     }
 )
+# The base classes of botocore's errors if a service does not answer.
+_NO_ANSWER = frozenset({"ConnectionError", "HTTPClientError"})
 
 
 class Response(TypedDict):
@@ -213,8 +215,8 @@ def api(handler: Callable[[ApiEvent], Response]) -> Callable[[ApiEvent, LambdaCo
     """Turn a function that answers events of API Gateway, or of a function URL, into a Lambda handler.
 
     A `Problem` becomes its document. Any other exception becomes a 500 that contains only the correlation id, or a 503 with
-    Retry-After if a dependency was overloaded; the log line has the details. A GET that finds something gets an ETag, and 304 if
-    the client has it already.
+    Retry-After if a dependency was overloaded or did not answer; the log line has the details. A GET that finds something gets an
+    ETag, and 304 if the client has it already.
     """
 
     @functools.wraps(handler)
@@ -265,14 +267,18 @@ def _cors_headers(event: ApiEvent) -> dict[str, str]:
 
 
 def _fault(error: Exception, correlation_id: str) -> Problem:
-    # A ClientError of botocore, which a function without clients does not import.
-    response: dict[str, Any] = getattr(error, "response", None) or {}
-    code = response.get("Error", {}).get("Code")
-    if isinstance(error, TransactionConflict) or code in _OVERLOAD:
+    if isinstance(error, TransactionConflict) or _is_overload(error):
         unavailable = Problem(503, "unavailable", "Unavailable", "the service is overloaded; repeat the same request in a moment")
         unavailable.headers["retry-after"] = "1"
         return unavailable
     return Problem(500, "internal", "Internal error", f"something failed here; quote {correlation_id} when asking")
+
+
+def _is_overload(error: Exception) -> bool:
+    # Errors of botocore, which a function without clients does not import.
+    response: dict[str, Any] = getattr(error, "response", None) or {}
+    kinds = {kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "botocore.exceptions"}
+    return response.get("Error", {}).get("Code") in _OVERLOAD or not _NO_ANSWER.isdisjoint(kinds)
 
 
 def _problem(problem: Problem) -> Response:
