@@ -327,7 +327,7 @@ _COMMANDS = (
         "cost",
         MEASURE,
         "",
-        "Compute the cost of a stack and of an order, and compare it with the last release",
+        "Compute the cost of a stack and of an order, compared with the last release",
         (
             Option("REASON", "state why costs grew since the last release, in devtools/costs.toml"),
             Option("RELEASE", "make the present costs those of release 1.2.3"),

@@ -11,7 +11,7 @@ from devtools.commands import COMMANDS
 from devtools.options import Parser
 
 MAKEFILE = Path(__file__).resolve().parents[1] / "Makefile"
-COLUMN = 16
+COLUMN = 18
 FOOTER = (
     "Options: make help COMMAND=trace. All targets: make help-all, or of a group: make help GROUP=checks.",
     "Local commands without PORT=… use the emulator that was started last.",

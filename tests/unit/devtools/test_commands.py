@@ -112,7 +112,9 @@ def test_short_help_fits_one_screen() -> None:
 
 
 def test_full_help_lists_every_target_once() -> None:
-    listed = [line.split()[0] for line in manual.lines(everything=True) if line.startswith("  ")]
+    entries = [line for line in manual.lines(everything=True) if line.startswith("  ")]
+    assert [line for line in entries if not re.match(r"  [a-z-]+ +[A-Z]", line)] == []
+    listed = [line.split()[0] for line in entries]
     assert len(listed) == len(set(listed))
     assert {"run", "trace", "lint-workflows", "test-faults", "contracts", "deploy", "load"} <= set(listed)
 
