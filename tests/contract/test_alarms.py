@@ -192,6 +192,14 @@ class TestBurnRate:
         assert alarm_states.is_on(alarm, {"LedgerEntriesAudited": entries, "LedgerDifferences": [(NOW - 60, 40.0)]}, NOW)
 
 
+@pytest.mark.parametrize(("latency", "slow"), [("2999", False), ("3000", True), ("29000", True), ("300", False), ("-", False)])
+def test_request_of_three_seconds_or_more_is_slow(stack: Stack, latency: str, slow: bool) -> None:
+    [pattern] = re.findall(r"latency_ms = %(.*)%", stack.of("Logs::MetricFilter")["PlaceSlow"]["FilterPattern"])
+    assert bool(re.search(pattern, latency)) is slow
+    # CloudWatch Logs documents the repetition {m,n} alone, and no groups.
+    assert set(pattern) <= set("^$|[]-0123456789")
+
+
 class TestMetricMath:
     """The metric math that evaluates alarms in these tests."""
 
