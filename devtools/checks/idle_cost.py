@@ -21,7 +21,8 @@ RECORDED = {"dev": "default", "prod": "prod"}
 SMALL = 0.5
 _NOTE = """The cost of a stack without orders in a month of 730 hours, computed from the template with the parameters of samconfig.toml
 (`make idle-cost`, `make idle-cost ENV=prod`). List prices without free tiers, which apply per account, except an account's first three
-dashboards. Scheduled runs are assumed to take 0.2 seconds. Target: at most $15 for dev and $30 for prod
+dashboards. Scheduled runs are assumed to take 0.2 seconds. The KMS key costs $1 more from each of its first two yearly rotations on.
+Target: at most $15 for dev and $30 for prod
 ([decision 34](decisions/0034-pay-for-idle-capacity-only-where-it-protects.md))."""
 
 
