@@ -5,6 +5,7 @@ without changes (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/
 """
 
 from argparse import Namespace
+from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -17,6 +18,8 @@ from devtools.target import Target
 # CloudFormation rolls an update back if one of these fires while it runs or in the minutes after.
 ALARMS = ("release-api-faults", "release-step-errors")
 MONITORED_MINUTES = 5
+_NO_UPDATE = "No updates are to be performed"
+_TAG = {"Key": "rollback-triggers", "Value": "release-alarms"}
 
 
 def wanted(target: Target) -> dict[str, Any]:
@@ -41,17 +44,32 @@ def ensure(target: Target) -> bool:
     if _key(stack.get("RollbackConfiguration", {})) == _key(configuration):
         return False
     try:
-        cloudformation.update_stack(
-            StackName=target.stack,
-            UsePreviousTemplate=True,
-            Parameters=[{"ParameterKey": one["ParameterKey"], "UsePreviousValue": True} for one in stack.get("Parameters", [])],
-            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-            RollbackConfiguration=configuration,
-        )
+        _update(cloudformation, stack, configuration)
         cloudformation.get_waiter("stack_update_complete").wait(StackName=target.stack)
     except ClientError as error:
         raise UserError(f"the rollback triggers of {target.stack} are not set: {error}") from error
     return True
+
+
+def _update(cloudformation: Any, stack: Mapping[str, Any], configuration: dict[str, Any]) -> None:
+    """Update the stack without changes, or with a tag where CloudFormation refuses that.
+
+    Its documentation does not say whether a rollback configuration is an update by itself; a tag of the stack always is.
+    """
+    request: dict[str, Any] = {
+        "StackName": stack["StackName"],
+        "UsePreviousTemplate": True,
+        "Parameters": [{"ParameterKey": one["ParameterKey"], "UsePreviousValue": True} for one in stack.get("Parameters", [])],
+        "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        "RollbackConfiguration": configuration,
+    }
+    try:
+        cloudformation.update_stack(**request)
+    except ClientError as error:
+        if _NO_UPDATE not in str(error):
+            raise
+        others = [tag for tag in stack.get("Tags", []) if tag["Key"] != _TAG["Key"]]
+        cloudformation.update_stack(**request, Tags=[*others, _TAG])
 
 
 def _key(configuration: dict[str, Any]) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ import pytest
 from devtools.cli import UserError
 from devtools.ops import check_canary, rollback_triggers
 from devtools.target import StackResource, Target
+from tests.fakes.aws.dynamodb import client_error
 
 ARNS = [f"arn:aws:cloudwatch:eu-central-1:1:alarm:shop-{name}" for name in rollback_triggers.ALARMS]
 REFUSED: dict[str, dict[str, Any]] = {
@@ -33,15 +34,20 @@ class Aws:
     updates: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     invoked: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     stopped: list[tuple[str, bool]] = field(default_factory=list[tuple[str, bool]])
+    refuses_unchanged: bool = False
 
     def describe_alarms(self, AlarmNames: list[str]) -> Any:  # noqa: N803 - as boto3 names it
         return {"MetricAlarms": [{"AlarmArn": arn} for arn in self.alarms if arn.rpartition(":")[2] in AlarmNames]}
 
     def describe_stacks(self, StackName: str) -> Any:  # noqa: N803
         parameters = [{"ParameterKey": "Stage", "ParameterValue": "prod"}]
-        return {"Stacks": [{"StackName": StackName, "Parameters": parameters, "RollbackConfiguration": self.configuration}]}
+        tags = [{"Key": "team", "Value": "orders"}]
+        stack = {"StackName": StackName, "Parameters": parameters, "RollbackConfiguration": self.configuration, "Tags": tags}
+        return {"Stacks": [stack]}
 
     def update_stack(self, **given: Any) -> None:
+        if self.refuses_unchanged and "Tags" not in given:
+            raise client_error("UpdateStack", "ValidationError", "No updates are to be performed.")
         self.updates.append(given)
         self.configuration = given["RollbackConfiguration"]
 
@@ -96,6 +102,13 @@ class TestRollbackTriggers:
         assert update["UsePreviousTemplate"] is True
         assert update["Parameters"] == [{"ParameterKey": "Stage", "UsePreviousValue": True}]
         assert [trigger["Arn"] for trigger in update["RollbackConfiguration"]["RollbackTriggers"]] == ARNS
+        assert update["RollbackConfiguration"]["MonitoringTimeInMinutes"] == 5
+
+    def test_triggers_are_set_with_a_tag_where_cloudformation_wants_a_change(self) -> None:
+        aws = Aws(refuses_unchanged=True)
+        assert rollback_triggers.ensure(target(aws))
+        [update] = aws.updates
+        assert update["Tags"] == [{"Key": "team", "Value": "orders"}, {"Key": "rollback-triggers", "Value": "release-alarms"}]
         assert update["RollbackConfiguration"]["MonitoringTimeInMinutes"] == 5
 
     def test_existing_triggers_are_not_changed(self) -> None:
