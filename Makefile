@@ -7,7 +7,7 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
 # No variable of the command line reaches a shell as code: devtools/options.py reads values from the environment, under the names
-# in MAKE_VARIABLES, so recipes name none of them. What recipes do name is `override`. Values are taken as they are, not expanded.
+# in MAKE_VARIABLES, so recipes do not name them. Variables that recipes name are `override`. Values are not expanded.
 override GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name)))$(eval export $(name)))
 
@@ -56,7 +56,7 @@ override TAKES_deploy := ENV
 override TAKES_help := GROUP COMMAND
 override GOALS := $(or $(MAKECMDGOALS),help)
 
-# .venv has the level run, reports or dev, each a superset of the one before. A target raises it to what it needs, none lowers it.
+# .venv has the level run, reports or dev, each a superset of the one before. A target raises it to the level that it needs; none lowers it.
 override REPORTS := dashboard audit audit-proof
 override RUN := $(filter-out $(REPORTS),$(COMMANDS)) $(OLD_COMMANDS) runtime build deploy
 override NEEDED := $(or $(if $(filter-out $(RUN) $(REPORTS),$(GOALS)),dev),$(if $(filter $(REPORTS),$(GOALS)),reports),run)
@@ -89,7 +89,7 @@ setup: .venv .venv-emulator .venv-localstripe .venv-security ## Create the envir
 
 runtime: .venv .venv-emulator
 
-# $(call sync,lock,options): makes the environment $@ what its lock says, unless it is that already.
+# $(call sync,lock,options): installs the packages of the lock in the environment $@, unless it has them.
 override sum = $$(cksum $(1))
 override define sync
 @[ "$$(cat $@/.lock 2>/dev/null)" = "$(call sum,$(1))" ] || { \
@@ -118,7 +118,7 @@ endef
 	  $@/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tools.txt && \
 	  echo "$(call sum,requirements/tools.txt)" > $@/.lock; }
 
-# What a level takes is said before it is installed.
+# Prints the size of a level before it is installed.
 size:
 	@[ "$(PRESENT)" = "$(LEVEL)" ] || echo "setup  environments, build and running emulator take $(SIZE_$(LEVEL))"
 

@@ -377,7 +377,7 @@ _COMMANDS = (
         "devtools.remove.command",
         "Remove a context with all that belongs to it: make remove CONTEXT=…",
         (Option("CONTEXT", "context to remove; without one, the command names those that can be removed"),),
-        details="docs/extending.md says which contexts, and what a deployed stack keeps.",
+        details="docs/extending.md lists the contexts and the tables that a deployed stack keeps.",
     ),
     Command(
         "contracts",

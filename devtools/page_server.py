@@ -21,7 +21,7 @@ PORTS = 20
 class PageServer(ThreadingHTTPServer):
     """Serves the files of folders, of which the first that has a file is used, and JSON documents by path.
 
-    The page may load only from here and from the API. `styles` is what its Content-Security-Policy allows as styles.
+    The page may load only from here and from the API. `styles` are the styles that its Content-Security-Policy allows.
     """
 
     daemon_threads = True

@@ -57,7 +57,7 @@ class TableScan:
     def run(self, client: Any, page: Callable[[list[Item]], Counts], progress: Callable[[Counts], None], **given: Any) -> Counts:
         """Scan the rest of every segment, call `page` for each page of items, add its results, and return the sum.
 
-        `given` are parameters of Scan. Raises what `page` raises first; the file then has the position after the last whole pages.
+        `given` are parameters of Scan. Raises the first error of `page`; the file then has the position after the last whole pages.
         """
         with ThreadPoolExecutor(len(self._after)) as pool:
             running = [pool.submit(self._segment, number, client, page, progress, given) for number in range(len(self._after))]

@@ -51,7 +51,7 @@ def main(arguments: Namespace) -> int:
 
 
 def removable(root: Path, name: str) -> Part:
-    """Return what `CONTEXT` names. Raises UserError for another name, and for a context that every order needs."""
+    """Return the context or part that CONTEXT names. Raises UserError for another name, and for a context that every order needs."""
     contexts = sorted(path.parent.name for path in (root / "functions").glob("*/handlers"))
     optional = [one for one in contexts if one not in CORE]
     if name in CORE:
@@ -117,7 +117,7 @@ def cut_command(root: Path, name: str) -> list[str]:
 
 
 def cut_code(root: Path, found: Names) -> None:
-    """Cut from Python files what names something removed, and delete those of which nothing is left."""
+    """Cut references to removed parts from Python files, and delete files of which nothing is left."""
     paths = code.modules(root, (name for name in _files(root, ".py") if not name.startswith("layers/")))
     texts = {name: path.read_text("utf-8") for name, path in paths.items()}
     for name in texts:
@@ -159,7 +159,7 @@ def delete_files(root: Path, found: Names, resources: dict[str, Any]) -> None:
 
 
 def shorten_pages(root: Path, found: Names) -> None:
-    """Cut from pages what names something removed."""
+    """Cut references to removed parts from pages."""
     for name in _files(root, ".md"):
         if not name.startswith(WRITTEN):
             text = (root / name).read_text("utf-8")
@@ -218,7 +218,7 @@ def _files(root: Path, suffix: str) -> list[str]:
 
 
 def _optional_settings(root: Path) -> set[str]:
-    """Return the variables without which a function works: what reads them stays."""
+    """Return the optional variables of functions: code that reads them stays."""
     texts = (path.read_text("utf-8") for path in (root / "functions").rglob("*.py"))
     return {name for text in texts for name in re.findall(r"settings\.optional\w*\(\s*\"(\w+)\"", text)}
 

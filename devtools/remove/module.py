@@ -48,7 +48,7 @@ class Module(Expressions):
         }
 
     def cut(self) -> str:
-        """Return the text without what names something removed."""
+        """Return the text without references to removed parts."""
         dead = set(self.code.dropped[self.name])
         doomed = self._body(self._tree.body, dead)
         self.code.dropped[self.name] |= dead

@@ -15,9 +15,9 @@ CORE = ("orders", "inventory", "fraud", "payments", "shipping", "notifications",
 
 @dataclass(frozen=True)
 class Part:
-    """What `make remove` can remove: a context, or use cases of one with their modules.
+    """A part that `make remove` can remove: a context, or use cases of one with their modules.
 
-    `words` are the words of headings and labels for it, `modules` those elsewhere that are for it alone.
+    `words` are the words of headings and labels for it, `modules` the modules of other folders that only it uses.
     """
 
     context: str

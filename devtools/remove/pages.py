@@ -18,14 +18,14 @@ _LABEL = re.compile(r"\[([\w ,:/<>-]+)\]")
 
 
 def without(text: str, names: Names) -> str:
-    """Return a page without what names something removed."""
+    """Return a page without references to removed parts."""
     blocks = re.split(r"(\n{2,})", _without_sections(text, names))
     shorter = "".join(_block(block, names) for block in blocks)
     return text if shorter == text else re.sub(r"\n{3,}", "\n\n", shorter)
 
 
 def mentions(text: str, names: Names) -> Iterable[int]:
-    """Yield the numbers of the lines that have a word for a removed name, for a person to read."""
+    """Yield the numbers of the lines that have a word for a removed name, to be read by hand."""
     wanted = re.compile(rf"\b({'|'.join(names.part.words)})\b", re.IGNORECASE)
     yield from (number for number, line in enumerate(text.splitlines(), 1) if wanted.search(line))
 

@@ -1,4 +1,4 @@
-"""Cut from template.yaml the resources of a part and what refers to them."""
+"""Cut from template.yaml the resources of a part and all references to them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _sections(text: str) -> Iterator[list[str]]:
 
 
 def without(text: str, dropped: set[str], resources: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the template without resources and what refers to them, such as grants, variables and names in lists.
+    """Return the template without resources and references to them, such as grants, variables and names in lists.
 
     The sources of events stay: events that a context appended earlier can be published again.
 

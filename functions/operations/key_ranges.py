@@ -41,7 +41,7 @@ def table_records(key_range: KeyRange, client: Any) -> Iterator[dict[str, Any]]:
 
 
 def kinesis_records(key_range: KeyRange, client: Any) -> Iterator[dict[str, Any]]:
-    """Yield the records of a key range of a Kinesis stream. Raises what `table_records` raises."""
+    """Yield the records of a key range of a Kinesis stream. Raises as `table_records`."""
     iterator = client.get_shard_iterator(
         StreamARN=key_range.stream_arn,
         ShardId=key_range.shard_id,

@@ -81,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = False
 
     def forward(self) -> None:
-        """Send the request to the emulator, which tells services apart by the header Host, and its answer back."""
+        """Forward the request to the emulator, which distinguishes services by the header Host, and return its answer."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = self.adapted(body)
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)) as emulator:

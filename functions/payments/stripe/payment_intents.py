@@ -30,7 +30,7 @@ _LATER_EVENTS = [
 
 
 class PaymentIntents:
-    """The PaymentIntents of one pipeline. Every method raises what `StripeConnection.translated_errors` raises."""
+    """The PaymentIntents of one pipeline. Every method raises as `StripeConnection.translated_errors`."""
 
     def __init__(self, connection: StripeConnection, pipeline: str) -> None:
         """Use this connection. `pipeline` marks the intents, because one Stripe account may serve several pipelines."""
