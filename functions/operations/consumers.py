@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # As orderflow.aws.batch logs a message that failed.
 MESSAGE_FAILED = "message_failed"
 # A term with other characters than letters, digits and underscores has to be quoted
-# (https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax-for-MetricFilters.html).
+# (https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html).
 _TIMED_OUT = '"platform.report" timeout'
 _RECENTLY = timedelta(minutes=5)
 _PAGES = 10

@@ -45,13 +45,15 @@ class FlagDeployments:
 
     def state(self) -> FlagState:
         """Return the flags that functions receive now; before the first deployment, the document is empty."""
-        deployments = [one for one in self.latest_first() if one["State"] in SERVED]
+        known = self.latest_first()
+        deployments = [one for one in known if one["State"] in SERVED]
+        deploying = next((one["DeploymentNumber"] for one in known if one["State"] in DEPLOYING - SERVED), 0)
         if not deployments:
-            return FlagState({}, DEFAULT)
+            return FlagState({}, DEFAULT, deploying=deploying)
         served, previous = deployments[0], deployments[1]["DeploymentNumber"] if len(deployments) > 1 else 0
         content = self.content(served)
         deployed_at = served.get("CompletedAt") or served.get("StartedAt")
-        return FlagState(json.loads(content), version(content), served["DeploymentNumber"], deployed_at, previous)
+        return FlagState(json.loads(content), version(content), served["DeploymentNumber"], deployed_at, previous, deploying)
 
     def document(self, number: int) -> dict[str, Any]:
         """Return the document of the deployment with this number."""
@@ -63,9 +65,8 @@ class FlagDeployments:
         Raises:
             botocore.exceptions.ClientError: AppConfig refused it, for instance while the stopped deployment is rolled back.
         """
-        for one in self.latest_first():
-            if one["State"] in DEPLOYING - {_ROLLING_BACK}:
-                self._client.stop_deployment(**self._environment, DeploymentNumber=one["DeploymentNumber"], AllowRevert=True)
+        for one in self._stoppable():
+            self._stop(one)
         content = json.dumps(document, indent=2).encode()
         made = self._client.create_hosted_configuration_version(
             **self._profile, Content=content, ContentType="application/json", Description=why
@@ -78,3 +79,14 @@ class FlagDeployments:
             Description=why,
         )
         return version(content)
+
+    def stop(self, number: int) -> None:
+        """Stop the deployment with this number, if it is in progress."""
+        if number in self._stoppable():
+            self._stop(number)
+
+    def _stoppable(self) -> list[int]:
+        return [one["DeploymentNumber"] for one in self.latest_first() if one["State"] in DEPLOYING - {_ROLLING_BACK}]
+
+    def _stop(self, number: int) -> None:
+        self._client.stop_deployment(**self._environment, DeploymentNumber=number, AllowRevert=True)

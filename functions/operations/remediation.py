@@ -118,6 +118,9 @@ class Remedies:
                 return SystemState(maximum_concurrency=action.maximum)
             case "hold_orders":
                 return self._deploy(self._flags.state().document | {"hold_every_order": True}, alarm)
+            case "roll_back_flags" if action.stops:
+                self._flags.stop(action.stops)
+                return self._served()
             case "roll_back_flags":
                 current = self._flags.state()
                 # Flags that an operator has deployed since the decision remain.
@@ -129,6 +132,10 @@ class Remedies:
             case "redrive":
                 message = "the workflow redrives dead letters by OperationsRedrive"
                 raise NotImplementedError(message)
+
+    def _served(self) -> SystemState:
+        flags = self._flags.state()
+        return SystemState(flags=flags.version, hold_every_order=flags.holds)
 
     def _deploy(self, document: dict[str, Any], alarm: str) -> SystemState:
         served = self._flags.state()

@@ -65,13 +65,17 @@ class Raise(Struct, frozen=True):
 
 
 class FlagState(Struct, frozen=True):
-    """The served feature flags: document, version, deployment number and time, and whether there is an earlier deployment."""
+    """The served feature flags: document, version, deployment number and time, and the number of an earlier deployment.
+
+    `deploying` is the number of a deployment that is in progress or rolled back by AppConfig.
+    """
 
     document: dict[str, Any]
     version: str
     number: int = 0
     deployed_at: datetime | None = None
     previous: int = 0
+    deploying: int = 0
 
     @property
     def holds(self) -> bool:
@@ -100,7 +104,7 @@ class Action(Struct, frozen=True):
     """An action to perform on a target.
 
     `maximum` is the new concurrency of the event source mapping `mapping`, `restore_to` the one to set back to later, `number` the flag
-    deployment to roll back to.
+    deployment to roll back to, `stops` the one in progress that is stopped instead.
     """
 
     action: ActionName
@@ -110,6 +114,7 @@ class Action(Struct, frozen=True):
     maximum: int = 0
     restore_to: int = 0
     number: int = 0
+    stops: int = 0
 
 
 def decide(signal: Signal | None, situation: Situation) -> Action | tuple[Refusal, ...]:
@@ -183,9 +188,12 @@ def _hold_orders(_: Signal, situation: Situation) -> Action | Reason:
 
 def _roll_back_flags(_: Signal, situation: Situation) -> Action | Reason:
     flags = situation.flags
+    before = SystemState(flags=flags.version, hold_every_order=flags.holds)
+    if flags.deploying:
+        return Action("roll_back_flags", "flags", before, stops=flags.deploying)
     if not (flags.previous and flags.deployed_at and situation.now - flags.deployed_at <= RECENT):
         return "no_recent_change"
-    return Action("roll_back_flags", "flags", SystemState(flags=flags.version, hold_every_order=flags.holds), number=flags.previous)
+    return Action("roll_back_flags", "flags", before, number=flags.previous)
 
 
 def _stop_release(_: Signal, situation: Situation) -> Action | Reason:

@@ -250,6 +250,41 @@ def test_recent_change_of_flags_is_rolled_back(operations: Operations, kind: str
     assert operations.flags.served == {"hold_countries": ["GB"]}
 
 
+@pytest.mark.parametrize("kind", ["fraud", "payments"])
+def test_deployment_of_flags_in_progress_is_stopped(operations: Operations, kind: str) -> None:
+    """AppConfig rolls such a deployment back by the same alarm; orders need no hold."""
+    operations.flags.deployed({"hold_countries": [], "fraud": {"hold_score": 1}}, START, state="DEPLOYING")
+
+    operations.fire(alarm(kind))
+
+    data = performed(operations)
+    assert data["action"] == "roll_back_flags"
+    assert data["before"] == data["after"]
+    assert operations.flags.served == {"hold_countries": ["GB"]}
+    assert [one["State"] for one in operations.flags.deployments] == ["COMPLETE", "COMPLETE", "ROLLED_BACK"]
+
+
+def test_roll_back_of_flags_by_appconfig_is_left_to_it(operations: Operations) -> None:
+    operations.flags.deployed({"fraud": {"hold_score": 1}}, START, state="ROLLING_BACK")
+
+    operations.fire(alarm("fraud"))
+
+    assert performed(operations)["action"] == "roll_back_flags"
+    assert operations.flags.served == {"hold_countries": ["GB"]}
+    assert operations.flags.deployments[-1]["State"] == "ROLLING_BACK"
+
+
+def test_repeated_roll_back_leaves_a_deployment_that_an_operator_started(operations: Operations) -> None:
+    operations.flags.deployed({"fraud": {"hold_score": 1}}, START, state="ROLLED_BACK")
+    operations.flags.deployed({"fraud": {"hold_score": 40}}, START, state="DEPLOYING")
+    decision = {"outcome": "perform", "action": {"action": "roll_back_flags", "target": "flags", "before": {"flags": "older"}, "stops": 3}}
+    given = {name: value for name, value in sample("operations/remediate/refused").items() if name != "result"}
+
+    remediate.handler({**given, "decision": decision}, CONTEXT)
+
+    assert [one["State"] for one in operations.flags.deployments] == ["COMPLETE", "COMPLETE", "ROLLED_BACK", "DEPLOYING"]
+
+
 def test_roll_back_leaves_flags_that_an_operator_deployed_since(operations: Operations) -> None:
     operations.changed_flags()
     decision = {"outcome": "perform", "action": {"action": "roll_back_flags", "target": "flags", "before": {"flags": "older"}, "number": 1}}
