@@ -112,7 +112,7 @@ class NeverAnswered(AssertionError):
 
 @dataclass
 class Simulation:
-    """One run. `broken` functions fail at every invocation; `attempts` is botocore's number of attempts.
+    """One run. `broken` functions fail at every invocation, and Lambda throttles `throttled` ones; `attempts` is botocore's number of them.
 
     `post_fulfilment_from` is the number of the first call after the confirmation that all paths share.
     """
@@ -121,6 +121,7 @@ class Simulation:
     disturbance: Disturbance = field(default_factory=Disturbance)
     attempts: int = 1
     broken: set[str] = field(default_factory=set[str])
+    throttled: set[str] = field(default_factory=set[str])
     consumers: Consumers = field(default_factory=lambda: CONSUMERS)
     streamed_consumers: Consumers = field(default_factory=lambda: STREAMED)
     aws: Aws = field(init=False)
@@ -203,6 +204,8 @@ class Simulation:
         """
         if name in self.broken or name in getattr(self._local, "broken", ()):
             raise TaskFailed("Broken")
+        if name in self.throttled:
+            raise TaskFailed("Lambda.TooManyRequestsException")
         self.invoked.append(name)
         before, self._local.current = self.current, name
         try:

@@ -199,7 +199,7 @@ def _place(database: FakeDynamoDB, order_id: str) -> None:
 
 def _retry() -> dict[str, Any]:
     """Return the workflow's retry rule for faults of Reserve."""
-    (retry,) = json.loads(SAGA.read_text("utf-8"))["States"]["Reserve"]["Retry"]
+    *_, retry = json.loads(SAGA.read_text("utf-8"))["States"]["Reserve"]["Retry"]
     assert retry["JitterStrategy"] == "FULL"
     return retry
 
