@@ -84,6 +84,15 @@ class TestApi:
         [stage] = stack.of("ApiGateway::Stage").values()
         assert referred(stage["RestApiId"]) == "Api"
 
+    def test_changed_origin_is_deployed_to_the_stage(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A stage serves the API as of its deployment, whose name SAM derives from the definition before it knows parameters.
+
+        Source: https://github.com/aws/serverless-application-model/issues/914.
+        """
+        before = _deployments(template.translated())
+        monkeypatch.setattr("samtranslator.model.apigateway.time.time", lambda: 2_000_000_000)
+        assert before != _deployments(template.translated({"AllowedOrigin": "https://shop.example.com"}))
+
     @pytest.mark.parametrize("given", ["-", "403", "FORBIDDEN"])
     def test_access_log_line_is_json(self, stack: Stack, given: str) -> None:
         """API Gateway writes a hyphen for a variable without value, also for numbers."""
@@ -105,6 +114,10 @@ class TestApi:
             "responseLatency",
             "error.responseType",
         }
+
+
+def _deployments(translated: dict[str, Any]) -> list[str]:
+    return [name for name, one in translated["Resources"].items() if one["Type"] == "AWS::ApiGateway::Deployment"]
 
 
 class TestFlags:
