@@ -139,6 +139,14 @@ class TestCustomers:
         assert pool["AutoVerifiedAttributes"] == ["email"]
         assert pool["UserAttributeUpdateSettings"] == {"AttributesRequireVerificationBeforeUpdate": ["email"]}
 
+    def test_capitals_in_an_email_address_do_not_make_another_user(self, stack: Stack) -> None:
+        """Telephones capitalize the first letter. The default distinguishes case, and a pool that exists cannot be changed.
+
+        Source: https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_UsernameConfigurationType.html.
+        """
+        [pool] = stack.of("Cognito::UserPool").values()
+        assert pool["UsernameConfiguration"] == {"CaseSensitive": False}
+
     def test_sign_in_emails_are_sent_by_ses_if_configured(self, stack: Stack) -> None:
         [pool] = stack.of("Cognito::UserPool").values()
         ses = {"EmailSendingAccount": "DEVELOPER", "SourceArn": {"Ref": "SignInEmailIdentityArn"}, "From": {"Ref": "EmailFrom"}}
