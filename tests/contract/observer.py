@@ -27,7 +27,8 @@ FLAG_DEPLOYMENTS = "arn:${AWS::Partition}:appconfig:${AWS::Region}:${AWS::Accoun
 STRATEGY = "arn:${AWS::Partition}:appconfig:${AWS::Region}:${AWS::AccountId}:deploymentstrategy/${FlagsImmediate}"
 # The ARN pattern of resources whose names start with the name of the stack.
 OWN = "arn:${{AWS::Partition}}:{0}:${{AWS::Region}}:${{AWS::AccountId}}:{1}${{AWS::StackName}}-*"
-IDENTITIES = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*"
+# What SES authorizes an email for: the sender's identity, and the default configuration set of the identity.
+SENDING = [f"arn:${{AWS::Partition}}:ses:${{AWS::Region}}:${{AWS::AccountId}}:{kind}/*" for kind in ("identity", "configuration-set")]
 
 
 class PreparedClient:
@@ -72,7 +73,7 @@ class Observer:
             "kinesis": lambda operation, _: self._note([(f"kinesis:{operation}", "EventStream")]),
             "dynamodbstreams": lambda operation, _: self._note([(f"dynamodb:{operation}", "OrderLog")]),
             "s3": lambda operation, given: self._note([(f"s3:{operation}", f"{given['Bucket']}/*")]),
-            "ses": lambda operation, given: self._note([(f"ses:{operation}", IDENTITIES)]),
+            "ses": lambda operation, given: self._note([(f"ses:{operation}", resource) for resource in SENDING]),
             "appconfig": lambda operation, _: self._note(_flags(operation)),
             "cloudwatch": lambda operation, _: self._note([(f"cloudwatch:{operation}", OWN.format("cloudwatch", "alarm:"))]),
             "codedeploy": lambda operation, _: self._note([(f"codedeploy:{operation}", OWN.format("codedeploy", "*:"))]),

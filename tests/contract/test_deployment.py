@@ -241,6 +241,16 @@ class TestParameters:
     def test_functions_and_template_accept_the_same_addresses(self) -> None:
         assert PARAMETERS["JwtIssuer"]["AllowedPattern"] == PARAMETERS["JwksUrl"]["AllowedPattern"] == f"({settings.ADDRESS})?"
 
+    @pytest.mark.parametrize("sender", ["Shop <orders@example.com>", "<orders@example.com>", "orders", "example.com", ""])
+    def test_sender_other_than_a_plain_address_is_refused(self, sender: str) -> None:
+        """The condition ses:FromAddress is compared without display name, so every email would be denied.
+
+        Source: https://docs.aws.amazon.com/ses/latest/dg/sending-authorization-policy-examples.html.
+        """
+        pattern = PARAMETERS["EmailFrom"]["AllowedPattern"]
+        assert not re.fullmatch(pattern, sender)
+        assert re.fullmatch(pattern, PARAMETERS["EmailFrom"]["Default"])
+
     def test_empty_issuer_selects_the_user_pool(self) -> None:
         assert re.fullmatch(PARAMETERS["JwtIssuer"]["AllowedPattern"], "")
         assert re.fullmatch(PARAMETERS["JwksUrl"]["AllowedPattern"], "")

@@ -224,6 +224,13 @@ class TestPolicies:
         assert statement["Condition"] == {"StringEquals": {"ses:FromAddress": {"Ref": "EmailFrom"}}}
         assert statement["Resource"] != "*"
 
+    @pytest.mark.parametrize("policy", ["NotificationsMailRole", "PermissionsBoundary"])
+    def test_emails_are_allowed_for_an_identity_with_a_configuration_set(self, stack: Stack, policy: str) -> None:
+        """SES authorizes the default configuration set of the sender's identity as well (https://github.com/aws/aws-cdk/issues/34402)."""
+        granted = stack.boundary(policy) if policy == "PermissionsBoundary" else stack.grants(policy)
+        resources = {resource.rpartition(":")[2] for action, resource in granted if action == "ses:SendEmail"}
+        assert resources == {"identity/*", "configuration-set/*"}
+
 
 def _unbounded(stack: Stack) -> Iterator[tuple[str, set[str]]]:
     for name, resource in stack.resources.items():
