@@ -21,7 +21,7 @@ from orderflow.domain.order import Order
 from tests.fakes.aws.dynamodb import Crash, FakeDynamoDB, answer_lost, client_error, conflict, crash_at
 from tests.support import orders
 from tests.support.clock import recorded_at
-from tests.support.order_log import failing, items, place, record
+from tests.support.order_log import items, place, record
 from tests.support.orders import ORDER_ID
 
 OTHER_TABLE = "Stock"
@@ -301,10 +301,20 @@ class TestExtraWrites:
             self.reserve(orderlog, stock(5))
         assert len(items(database)) == 1
 
+    @pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
+    def test_throttled_transactions_are_retried(self, orderlog: OrderLog, database: FakeDynamoDB, code: str) -> None:
+        database.before = _canceled(code, 3)
+        assert self.reserve(orderlog, stock(5)).version == 2
+
+    @pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
+    def test_throttle_in_every_attempt_counts_as_conflict(self, orderlog: OrderLog, database: FakeDynamoDB, code: str) -> None:
+        database.before = _canceled(code, 99)
+        with pytest.raises(TransactionConflict):
+            self.reserve(orderlog, stock(5))
+        assert len(items(database)) == 1
+
     def test_other_cancellation_reasons_are_faults(self, orderlog: OrderLog, database: FakeDynamoDB) -> None:
-        reasons = [{"Code": "ThrottlingError"}, {"Code": "None"}]
-        error = client_error("TransactWriteItems", "TransactionCanceledException", "x", CancellationReasons=reasons)
-        database.before = failing("TransactWriteItems", error)
+        database.before = _canceled("ValidationError", 1)
         with pytest.raises(ClientError):
             self.reserve(orderlog, stock(5))
 
@@ -315,6 +325,18 @@ class TestExtraWrites:
         assert order.version == 3
         assert database.calls["TransactWriteItems"] == 1
         assert [json.loads(item["event"]["S"])["order_version"] for item in items(database)] == [1, 2, 3]
+
+
+def _canceled(code: str, times: int) -> Any:
+    """Return a hook that cancels the first transactions with this reason for their first write."""
+    reasons = [{"Code": code}, {"Code": "None"}]
+    errors = [client_error("TransactWriteItems", "TransactionCanceledException", "x", CancellationReasons=reasons)] * times
+
+    def hook(name: str, _given: dict[str, Any]) -> None:
+        if name == "TransactWriteItems" and errors:
+            raise errors.pop()
+
+    return hook
 
 
 def _conflicts(times: int) -> Any:

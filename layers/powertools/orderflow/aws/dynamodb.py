@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 
 _CONDITION_FAILED = "ConditionalCheckFailed"
+# DynamoDB may accept the same transaction a moment later; botocore does not repeat a cancelled one
+# (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
+_CONFLICTS = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
 
 
 class CancellationReason(Struct, frozen=True):
@@ -39,8 +42,8 @@ class CancellationReason(Struct, frozen=True):
 
     @property
     def is_conflict(self) -> bool:
-        """True if another transaction held the item of this write."""
-        return self.code == "TransactionConflict"
+        """True if another transaction held the item of this write, or DynamoDB throttled the write."""
+        return self.code in _CONFLICTS
 
 
 class Conflict(RuntimeError):
@@ -60,7 +63,7 @@ class _Canceled(RuntimeError):
 
 
 class TransactionConflict(_Canceled):
-    """Other transactions held the same items in every attempt; a later retry can succeed.
+    """Other transactions held the same items in every attempt, or DynamoDB throttled them; a later retry can succeed.
 
     `reasons` has one entry per item of `extra_writes`, from the last attempt; it is empty if DynamoDB named none.
     """
@@ -194,7 +197,7 @@ def transact(
     own: int | None = None,
     attempts: int = ATTEMPTS,
 ) -> None:
-    """Write `items` and `extra_writes` in one transaction, retried while other transactions hold some of them.
+    """Write `items` and `extra_writes` in one transaction, retried while other transactions hold some of them or DynamoDB throttles.
 
     The first `own` of `items` (by default all) have conditions on data that the caller read before.
 
