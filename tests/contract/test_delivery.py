@@ -93,7 +93,8 @@ class TestQueues:
             queue = stack.of("SQS::Queue")[name]
             function = stack.of("Lambda::Function")[referred(mapping["FunctionName"])]
             assert 2 <= queue["RedrivePolicy"]["maxReceiveCount"] <= 10, name
-            assert queue["VisibilityTimeout"] >= 6 * function["Timeout"], name
+            # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+            assert queue["VisibilityTimeout"] >= 6 * function["Timeout"] + mapping.get("MaximumBatchingWindowInSeconds", 0), name
             assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
 
     def test_dead_letters_are_retained_longer_than_their_source(self, stack: Stack) -> None:
