@@ -165,6 +165,14 @@ class TestDeletion:
         assert deleted
         assert protected == []
 
+    @pytest.mark.parametrize("name", ["Flags", "FlagsProfile"])
+    def test_flags_that_were_set_do_not_stop_the_deletion(self, stack: Stack, name: str) -> None:
+        """AppConfig deletes no profile that has versions, and the stack deletes none: `make flags` and the remediation created them.
+
+        Source: https://github.com/aws/aws-cdk/issues/26804.
+        """
+        assert (stack.resources[name]["DeletionPolicy"], stack.resources[name]["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
+
     def test_workgroup_is_deleted_with_its_history(self, stack: Stack) -> None:
         assert all(group["RecursiveDeleteOption"] is True for group in stack.of("Athena::WorkGroup").values())
 
