@@ -8,6 +8,7 @@ operator handles the differences that remain.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from payments.provider import PaymentProvider
 
 DAYS_AGO = (0, 1, 7, 30)
+# Payments compared at the same time. Each takes about three requests of 0.2 s at Stripe, which accepts 25 a second in test mode and 100
+# in live mode (https://docs.stripe.com/rate-limits); orders need the rest.
+AT_ONCE = 4
 
 
 class NotAllCompared(RuntimeError):
@@ -51,7 +55,12 @@ def reconcile(log: OrderLog, provider: PaymentProvider, today: date) -> Reconcil
     Raises:
         ProviderUnavailable: the provider did not list its payments.
     """
-    results = [_reconcile_order(log, provider, order_id) for order_id in _order_ids(provider, today)]
+
+    def reconcile_order(order_id: str) -> str:
+        return _reconcile_order(log, provider, order_id)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        results = list(pool.map(reconcile_order, _order_ids(provider, today)))
     return Reconciliation(len(results), results.count("repaired"), results.count("different"), results.count("failed"))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -53,6 +54,26 @@ def test_equal_payments_are_no_difference(run: Run, confirmed: Confirmed, sandbo
     settlement_service.settle(LOG, sandbox, "ord_1")
 
     assert counted(run()) == (1, 0, 0)
+
+
+class _WaitingProvider:
+    """A provider that answers only once several payments are compared at the same time."""
+
+    def __init__(self, at_once: int) -> None:
+        self._barrier = Barrier(at_once)
+        self._keys = [payment_key(f"ord_{number}") for number in range(at_once)]
+
+    def recent(self, _day: date) -> list[str]:
+        return self._keys
+
+    def disputes(self, _key: str) -> list[webhook_events.WebhookEvent]:
+        self._barrier.wait(timeout=5)
+        return []
+
+
+def test_several_payments_are_compared_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile_payments, "PROVIDER", _WaitingProvider(reconciliation.AT_ONCE))
+    assert counted(run()) == (reconciliation.AT_ONCE, 0, reconciliation.AT_ONCE)
 
 
 def test_due_amounts_are_settled_without_an_event(run: Run, confirmed: Confirmed) -> None:

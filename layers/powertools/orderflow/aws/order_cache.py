@@ -27,7 +27,8 @@ class OrderCache:
     def put(self, order: Order) -> None:
         """Cache the order if it is long; evict the least recently loaded one."""
         if order.version >= MIN_EVENTS:
+            # Removed first, because another thread may evict the order between two steps.
+            self._orders.pop(order.order_id, None)
             self._orders[order.order_id] = order
-            self._orders.move_to_end(order.order_id)
             if len(self._orders) > MAX_ORDERS:
                 self._orders.popitem(last=False)
