@@ -264,6 +264,29 @@ class TestParameters:
         assert re.fullmatch(PARAMETERS["JwksUrl"]["AllowedPattern"], "")
 
 
+# The name of each kind of resource whose service limits it most, and the limit, by AWS's reference of CloudFormation.
+NAME_LIMITS = {
+    "Lambda::Function": ("FunctionName", 64),
+    "Events::Archive": ("ArchiveName", 48),
+    "KinesisFirehose::DeliveryStream": ("DeliveryStreamName", 64),
+    "SQS::Queue": ("QueueName", 80),
+    "StepFunctions::StateMachine": ("StateMachineName", 80),
+    "Scheduler::Schedule": ("Name", 64),
+    "AppConfig::Application": ("Name", 64),
+}
+
+
+def test_longest_stack_name_is_documented(stack: Stack) -> None:
+    """A longer one is noticed by the service only, in the middle of the first deployment."""
+    left = [
+        limit - len(one[attribute]["Fn::Sub"].replace("${AWS::StackName}", ""))
+        for kind, (attribute, limit) in NAME_LIMITS.items()
+        for one in stack.of(kind).values()
+    ]
+    page = " ".join((ROOT / "docs/deploy.md").read_text("utf-8").split())
+    assert f"a stack name has {min(left)} characters at most" in page
+
+
 class TestTracing:
     @pytest.mark.parametrize("machine", ["Fulfilment", "Review"])
     def test_workflows_may_send_traces_and_read_sampling_rules(self, stack: Stack, machine: str) -> None:
