@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orderflow.aws.http import ApiEvent, header
-from orderflow.aws.webhooks import raw_body, secrets_of, unsigned
+from orderflow.aws.webhooks import raw_body, unsigned
 from orderflow.domain import documents
 from payments.provider_factory import StripeSecret
 from payments.stripe.webhook_events import InvalidStripeEvent, StripeEvent, redacted, verify_and_parse
@@ -30,7 +30,7 @@ def verify_stripe(event: ApiEvent, secret: Callable[[], str]) -> VerifiedWebhook
     if not signature:
         # Checked before the secret is read, to save the call.
         raise unsigned(INVALID_SIGNATURE, f"the header {SIGNATURE_HEADER} is missing")
-    secrets = secrets_of(msgspec.json.decode(secret(), type=StripeSecret).webhook_secret)
+    secrets = msgspec.json.decode(secret(), type=StripeSecret).webhook_secret.split()
     try:
         parsed = verify_and_parse(body, signature, secrets)
     except InvalidStripeEvent as refused:

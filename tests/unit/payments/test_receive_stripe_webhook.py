@@ -234,6 +234,14 @@ def test_body_over_the_limit_is_refused_unread(post: Post) -> None:
     assert post(b"x" * (MAX_BODY_BYTES + 1))[0] == 413
 
 
+@pytest.mark.parametrize("separator", [" ", "\n"])
+def test_both_secrets_are_accepted_while_one_replaces_the_other(post: Post, aws: Any, separator: str) -> None:
+    aws.secretsmanager.text = json.dumps({"api_key": "sk_test", "webhook_secret": f"whsec_new{separator}whsec_old"})
+    body = json.dumps(event("payment_intent.succeeded", INTENT)).encode()
+
+    assert [post(body, secret)[0] for secret in ("whsec_new", "whsec_old", "whsec_other")] == [202, 202, 401]
+
+
 def test_missing_webhook_secret_refuses_every_event(post: Post, aws: Any) -> None:
     aws.secretsmanager.text = json.dumps({"api_key": "sk_test"})
 
