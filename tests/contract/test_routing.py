@@ -80,17 +80,29 @@ def test_each_route_names_events_that_exist(name: str) -> None:
     assert not unknown, f"{name} in template.yaml names {', '.join(unknown)}: correct the name, or add the event to its facet"
 
 
+def starts_remediation(stack: Stack, stack_name: str, state: str, configuration: dict[str, Any] | None = None) -> bool:
+    """Return whether the rule of a stack with this name takes the event of an alarm of the stack order-pipeline.
+
+    Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
+    """
+    alarm = json.loads((ROOT / "events/operations/decide_remediation/unlisted.json").read_text("utf-8"))["alarm"]
+    alarm["detail"]["state"]["value"] = state
+    alarm["detail"]["configuration"] = configuration or alarm["detail"]["configuration"]
+    text = json.dumps(stack.of("Events::Rule")["RemediationRule"]["EventPattern"])
+    return matches(json.loads(text.replace('{"Fn::Sub": "${AWS::StackName}-"}', f'"{stack_name}-"')), alarm)
+
+
 @pytest.mark.parametrize("state", ["ALARM", "OK", "INSUFFICIENT_DATA"])
 @pytest.mark.parametrize("stack_name", ["order-pipeline", "other"])
 def test_remediation_starts_for_alarms_of_the_stack_that_are_on_or_over(stack: Stack, state: str, stack_name: str) -> None:
-    alarm = json.loads((ROOT / "events/operations/decide_remediation/unlisted.json").read_text("utf-8"))["alarm"]
-    alarm["detail"]["state"]["value"] = state
-    pattern = json.loads(
-        json.dumps(stack.of("Events::Rule")["RemediationRule"]["EventPattern"]).replace(
-            '{"Fn::Sub": "${AWS::StackName}-"}', f'"{stack_name}-"'
-        )
-    )
-    assert matches(pattern, alarm) is (state in ("ALARM", "OK") and stack_name == "order-pipeline")
+    assert starts_remediation(stack, stack_name, state) is (state in ("ALARM", "OK") and stack_name == "order-pipeline")
+
+
+def test_remediation_starts_for_alarms_on_expressions_but_not_for_composite_ones(stack: Stack) -> None:
+    expression = {"metrics": [{"id": "watched", "expression": "SUM([a, b])", "label": "watched", "returnData": True}]}
+    assert starts_remediation(stack, "order-pipeline", "ALARM", expression)
+    composite = {"alarmRule": 'ALARM("order-pipeline-mail")', "actionsSuppressor": "none"}
+    assert not starts_remediation(stack, "order-pipeline", "ALARM", composite)
 
 
 @pytest.mark.parametrize("rule", ROUTES)
