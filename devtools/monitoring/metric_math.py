@@ -1,4 +1,8 @@
-"""CloudWatch's statistics and metric math, as far as alarms and dashboards use them: for local dashboards and for tests."""
+"""CloudWatch's statistics and metric math, as far as alarms and dashboards use them: for local dashboards and for tests.
+
+Between two series, a missing value counts as 0 in arithmetic and comparisons, and a division by zero has no value
+(https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html).
+"""
 
 from __future__ import annotations
 
@@ -48,9 +52,9 @@ def _value(node: ast.expr, values: Mapping[str, float | None]) -> float | None:
         case ast.Name(id=name):
             return values[name]
         case ast.BinOp(left=left, op=op, right=right):
-            return _apply(_ARITHMETIC[type(op)], _value(left, values), _value(right, values))
+            return _apply(_ARITHMETIC[type(op)], *_operands(left, right, values))
         case ast.Compare(left=left, ops=[op], comparators=[right]):
-            return _apply(_COMPARISONS[type(op)], _value(left, values), _value(right, values))
+            return _apply(_COMPARISONS[type(op)], *_operands(left, right, values))
         case ast.Call(func=ast.Name(id="IF"), args=[condition, yes, no]):
             holds = _value(condition, values)
             return None if holds is None else _value(yes if holds else no, values)
@@ -63,6 +67,12 @@ def _value(node: ast.expr, values: Mapping[str, float | None]) -> float | None:
         case _:
             message = f"metric math of this form is not known here: {ast.dump(node)}"
             raise ValueError(message)
+
+
+def _operands(left: ast.expr, right: ast.expr, values: Mapping[str, float | None]) -> tuple[float | None, float | None]:
+    found = _value(left, values), _value(right, values)
+    constant = isinstance(left, ast.Constant) or isinstance(right, ast.Constant)
+    return found if constant or found == (None, None) else (found[0] or 0, found[1] or 0)
 
 
 def _apply(operation: Callable[[float, float], float], left: float | None, right: float | None) -> float | None:

@@ -215,6 +215,9 @@ class TestMetricMath:
         [
             ("100 * a / b", 25),
             ("a / none", None),
+            ("100 * none / b", 0),
+            ("none - a", -2),
+            ("100 - none", None),
             ("a / zero", None),
             ("IF(b >= 8, 100 - a, 0)", 98),
             ("IF(b >= 9, 100 - a, 0)", 0),
