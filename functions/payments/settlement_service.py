@@ -66,7 +66,9 @@ def authorize(log: OrderLog, tokens: PaymentTokens, provider: PaymentProvider, o
         except TokenNotFound:
             # A concurrent run of the saga records the outcome before it deletes the token.
             order = log.load(order_id)
-            return _outcome(order) or _raise_inconsistent(order, "the payment token has expired")
+            if known := _outcome(order):
+                return known
+            token = log.payment_token_v1(order_id) or _raise_inconsistent(order, "the payment token has expired")
         order = _record_authorization(log, order, provider_requests.authorize(provider, order, token))
         known = _outcome(order) or _raise_inconsistent(order, "the provider voided the payment")
     if order.payment in {"authorized", "declined"}:

@@ -171,6 +171,16 @@ def test_order_with_an_expired_token_is_not_authorized(run_authorize: Step, run_
     assert run_void() == "nothing_to_void"
 
 
+def test_order_of_version_1_0_is_authorized_with_the_token_in_the_log(run_authorize: Step, aws: Any) -> None:
+    screened()
+    aws.dynamodb.client.delete_item(TableName="PaymentTokens", Key={"order_id": {"S": "ord_1"}})
+    [first, *_] = aws.dynamodb.items("OrderLog")
+    aws.dynamodb.client.put_item(TableName="OrderLog", Item=first | {"payment_token": {"S": "tok_insufficient_funds"}})
+
+    assert run_authorize() == "declined"
+    assert types() == ["PaymentDeclined"]
+
+
 def test_lost_answer_is_looked_up(run_authorize: Step) -> None:
     screened("tok_timeout_after")
 

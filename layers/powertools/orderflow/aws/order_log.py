@@ -106,6 +106,10 @@ class OrderLog:
             raise OrderNotFound(order_id)
         return _same_request(item, order_id, fingerprint)
 
+    def payment_token_v1(self, order_id: str) -> str | None:
+        """Return the payment token of an order that version 1.0 placed; None for a later order."""
+        return self._reader.payment_token_v1(order_id)
+
     def history(self, order_id: str, min_version: int | None = None, *, after: int = 0) -> list[events.Event]:
         """Return the order's events after version `after`, oldest first.
 

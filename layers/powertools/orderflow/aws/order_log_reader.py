@@ -25,6 +25,19 @@ class OrderLogReader:
         """Return the item of the order's first event, or None."""
         return dynamodb.read_item(self._client, self._table, event_key(order_id, 1))
 
+    def payment_token_v1(self, order_id: str) -> str | None:
+        """Return the payment token in the item of the order's first event, where version 1.0 stored it; None for a later order."""
+        items = dynamodb.read_items(
+            self._client.query,
+            TableName=self._table,
+            KeyConditionExpression="order_id = :order_id AND #version = :first",
+            ExpressionAttributeNames={"#version": "version"},
+            ExpressionAttributeValues=values(order_id=order_id, first=1),
+            ProjectionExpression="payment_token",
+            ConsistentRead=True,
+        )
+        return next((item.get("payment_token") for item in items), None)
+
     def events_after(self, order_id: str, version: int, min_version: int | None) -> list[events.Event]:
         """Return the order's events after a version; with `min_version`, an eventually consistent read that has at least this version."""
         if min_version is not None:
