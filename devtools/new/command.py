@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import keyword
 import os
 import re
 import subprocess
 import sys
 from argparse import Namespace
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, cast
+
+from samcli.yamlhelper import yaml_parse  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from devtools import ui
 from devtools.cli import UsageError, UserError
@@ -46,10 +50,13 @@ def main(arguments: Namespace) -> int:
         case "endpoint":
             context, module = use_case(arguments.name, "endpoint")
             known_context(context)
-            written = endpoint(context, module, *route(arguments.route))
+            method, path = route(arguments.route)
+            free_route(method, path)
+            written = endpoint(context, module, method, path)
         case _:
             types = event_types(arguments.events or "OrderConfirmed")
-            written = new_context(word(arguments.name, "gifts")) + consumer(arguments.name, "process_events", types)
+            free_context(arguments.name)
+            written = new_context(arguments.name) + consumer(arguments.name, "process_events", types)
     for path in written:
         ui.done(str(path.relative_to(ROOT)), "written")
     for generator in GENERATORS:
@@ -77,6 +84,8 @@ def word(text: str, example: str) -> str:
     """Return a name that Python and AWS accept. Raises UserError for another form."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", text):
         raise UserError(f"NAME must be lower-case words joined by _, such as {example}, not {text!r}")
+    if keyword.iskeyword(text):
+        raise UserError(f"NAME must not be {text!r}, a keyword of Python")
     return text
 
 
@@ -87,7 +96,21 @@ def use_case(text: str, kind: str) -> tuple[str, str]:
         raise UserError(f"NAME must be context/use_case, not {text!r}: make new {kind} {EXAMPLES[kind]}")
     if (ROOT / "functions" / word(context, "orders/send_gifts") / "handlers" / f"{word(module, 'orders/send_gifts')}.py").exists():
         raise UserError(f"functions/{context}/handlers/{module}.py exists: choose another NAME than {text}")
+    own = _values(context, module)["id"]
+    _require_free([own] if kind == "endpoint" else [f"{own}{part}" for part in ("", "Rule", "Queue", "QueuePolicy", "DeadLetters")])
     return context, module
+
+
+def _require_free(ids: list[str]) -> None:
+    """Raise UserError where a logical id is taken."""
+    present = _resources()
+    taken = [one for one in ids if one in present]
+    if taken:
+        raise UserError(f"{taken[0]} is in template.yaml already: choose another NAME")
+
+
+def _resources() -> dict[str, dict[str, Any]]:
+    return cast("dict[str, Any]", yaml_parse((ROOT / "template.yaml").read_text("utf-8")))["Resources"]
 
 
 def known_context(context: str) -> None:
@@ -108,17 +131,45 @@ def event_types(text: str) -> list[str]:
 
 def route(text: str) -> tuple[str, str]:
     """Return method and path of ROUTE. Raises UserError for another form."""
-    found = re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) (/[a-z0-9_{}/-]+)", text.strip())
+    found = re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) ((?:/(?:[a-z0-9_-]+|\{[a-z][a-z0-9_]*\}))+)", text.strip())
     if not found:
-        raise UserError(f'ROUTE must be a method and a path, such as "GET /tier", not {text!r}')
+        raise UserError(f'ROUTE must be a method and a path, such as "GET /tier" or "GET /gifts/{{gift_id}}", not {text!r}')
     return found[1], found[2]
+
+
+def free_route(method: str, path: str) -> None:
+    """Raise UserError where the API has the route, or calls the parameter at its place by another name, which API Gateway rejects."""
+    for function, resource in _resources().items():
+        is_function = resource["Type"] == "AWS::Serverless::Function"
+        events: dict[str, dict[str, Any]] = resource["Properties"].get("Events", {}) if is_function else {}
+        for event in events.values():
+            if event["Type"] == "Api":
+                _compare_routes(function, event["Properties"], method, path)
+
+
+def _compare_routes(function: str, present: dict[str, str], method: str, path: str) -> None:
+    if (present["Method"], present["Path"]) == (method, path):
+        raise UserError(f"{method} {path} is a route of {function}: choose another ROUTE")
+    for ours, theirs in zip(path.split("/"), present["Path"].split("/"), strict=False):
+        if ours.startswith("{") and theirs.startswith("{") and ours != theirs:
+            raise UserError(f"{ours} must be {theirs} in {path}, as in {present['Path']}: API Gateway takes one name at a place")
+        if ours != theirs:
+            return
+
+
+def free_context(context: str) -> None:
+    """Raise UserError where the name of a new context is taken, or would hide a package from the functions."""
+    word(context, "gifts")
+    if (ROOT / "functions" / context).exists():
+        raise UserError(f"functions/{context} exists: choose another NAME")
+    if find_spec(context):
+        raise UserError(f"NAME must not be {context!r}, a package of Python or of the dependencies")
+    _require_free([f"{''.join(map(str.title, context.split('_')))}Logs"])
 
 
 def new_context(context: str) -> list[Path]:
     """Write the packages of a context, its section of the template, and its name where contexts are listed."""
     folder = ROOT / "functions" / context
-    if folder.exists():
-        raise UserError(f"functions/{context} exists: choose another NAME")
     title = context.replace("_", " ")
     return [
         _write(folder / "__init__.py", f'"""The {title} context."""\n'),

@@ -109,7 +109,19 @@ def test_context_is_listed_wherever_contexts_are(clone: Path) -> None:
         (lambda: command.event_types("StockReserved"), "EVENTS must name events of the bus"),
         (lambda: command.event_types(""), "EVENTS must name events of the bus"),
         (lambda: command.route("/tier"), "ROUTE must be a method and a path"),
-        (lambda: command.new_context("orders"), "functions/orders exists"),
+        (lambda: command.free_route("GET", "/orders"), "GET /orders is a route of OrdersList: choose another ROUTE"),
+        (
+            lambda: command.free_route("GET", "/orders/{id}/gifts"),
+            r"\{id\} must be \{order_id\} in /orders/\{id\}/gifts, as in /orders/\{order_id\}",
+        ),
+        (lambda: command.use_case("orders/import", "consumer"), "NAME must not be 'import', a keyword of Python"),
+        (lambda: command.use_case("orders/place", "consumer"), "OrdersPlace is in template.yaml already: choose another NAME"),
+        (lambda: command.use_case("payments/notice", "consumer"), "PaymentsNotice is in template.yaml already"),
+        (lambda: command.free_context("orders"), "functions/orders exists"),
+        (lambda: command.free_context("class"), "NAME must not be 'class', a keyword of Python"),
+        (lambda: command.free_context("email"), "NAME must not be 'email', a package of Python or of the dependencies"),
+        (lambda: command.free_context("devtools"), "NAME must not be 'devtools', a package"),
+        (lambda: command.free_context("api"), "ApiLogs is in template.yaml already"),
     ],
 )
 def test_mistake_is_refused_before_anything_is_written(clone: Path, call: Any, message: str) -> None:
@@ -117,3 +129,10 @@ def test_mistake_is_refused_before_anything_is_written(clone: Path, call: Any, m
     with pytest.raises(UserError, match=message):
         call()
     assert (clone / "template.yaml").read_text("utf-8") == before
+
+
+def test_free_names_are_accepted(clone: Path) -> None:
+    command.free_context("gifts")
+    command.free_route("POST", "/orders/{order_id}/gifts")
+    command.free_route("DELETE", "/orders")
+    assert command.use_case("orders/send_gifts", "consumer") == ("orders", "send_gifts")
