@@ -75,11 +75,18 @@ $(error unknown option $(UNKNOWN): make $(GOALS) takes $(or $(TAKES),no options)
 endif
 endif
 
-# An environment that does not exist is refused before anything is installed or built.
+# An environment or backend that does not exist is refused before anything is installed, built or tested.
 override ENVIRONMENTS := $(filter-out local localstack,$(shell sed -n 's/^\[\([a-z0-9]*\)\.deploy\.parameters\]$$/\1/p' samconfig.toml))
 ifneq ($(filter build deploy,$(GOALS)),)
 ifeq ($(and $(filter 1,$(words $(value ENV))),$(filter $(value ENV),$(ENVIRONMENTS))),)
 $(error ENV must be one of $(ENVIRONMENTS) (samconfig.toml), not '$(strip $(subst $(newline), ,$(value ENV)))')
+endif
+endif
+
+override BACKENDS := embedded localstack aws
+ifneq ($(filter test integration,$(GOALS)),)
+ifeq ($(and $(filter 1,$(words $(value BACKEND))),$(filter $(value BACKEND),$(BACKENDS))),)
+$(error BACKEND must be one of $(BACKENDS), not '$(strip $(subst $(newline), ,$(value BACKEND)))')
 endif
 endif
 

@@ -168,6 +168,8 @@ class Target:
     def outputs(self) -> dict[str, str]:
         """Return the outputs of the deployed stack. Raises UserError when there is no stack or no target answers."""
         found = self.stack_outputs()
+        if found is None and self.local and self.stack != STACK:
+            raise UserError(f"there is no stack {self.stack!r} at {self.endpoint}; STACK names the stack")
         if found is None and self.local:
             raise UserError(f"nothing is deployed at {self.endpoint}; run `make run` first")
         if found is None:

@@ -190,6 +190,17 @@ def test_environment_that_does_not_exist_is_refused_at_once(repository: Path, ta
     assert not pwned(repository)
 
 
+@pytest.mark.parametrize("target", ["test", "integration"])
+@pytest.mark.parametrize("value", ["gcp", "", "aws localstack", *HOSTILE])
+def test_backend_that_does_not_exist_is_refused_before_any_test(repository: Path, target: str, value: str) -> None:
+    refused = make(repository, target, f"BACKEND={value}")
+    assert refused.returncode == 2
+    assert "BACKEND must be one of embedded localstack aws, not" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert "ran" not in refused.stdout
+    assert not pwned(repository)
+
+
 def synced_locks(repository: Path) -> list[str]:
     """Return the locks that uv was called to install."""
     calls = repository / "uv-calls"

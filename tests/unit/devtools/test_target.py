@@ -166,6 +166,19 @@ def test_resources_are_found_by_logical_id_or_output(monkeypatch: pytest.MonkeyP
     assert deployed.physical_ids("AWS::Lambda::Function") == {"OrdersPlace": "stack-OrdersPlace"}
 
 
+@pytest.mark.parametrize(
+    ("stack", "message"),
+    [
+        (target.STACK, "nothing is deployed at http://127.0.0.1:4566; run `make run` first"),
+        ("shop-prod", "there is no stack 'shop-prod' at http://127.0.0.1:4566; STACK names the stack"),
+    ],
+)
+def test_missing_stack_at_an_endpoint_is_named(monkeypatch: pytest.MonkeyPatch, stack: str, message: str) -> None:
+    monkeypatch.setattr(target.Target, "stack_outputs", lambda _: None)
+    with pytest.raises(UserError, match=f"^{message}$"):
+        target.Target(target.AWS, "http://127.0.0.1:4566", managed=False, stack=stack).outputs()
+
+
 def test_stack_on_aws_ignores_local_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
