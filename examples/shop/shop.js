@@ -1,6 +1,7 @@
 // A client of the orders API: products, basket, orders and their timelines. `config.json` beside this file has the API's URL.
 
-const POLL_MILLISECONDS = 1000;
+const POLL_SECONDS = 1;
+const OUTAGE_SECONDS = 3;
 const NEVER_AGAIN = new Set(["rejected", "cancelled", "returned"]);
 const AVAILABILITY = { in_stock: "In stock", low_stock: "Only a few left", out_of_stock: "Sold out" };
 
@@ -8,11 +9,25 @@ const find = (id) => document.getElementById(id);
 const state = { config: {}, products: new Map(), next: null, order: null, watching: 0 };
 const basket = new Map(JSON.parse(localStorage.getItem("basket") ?? "[]"));
 
+/** A failed request: its problem document, and for a temporary failure the seconds to wait before the next request. */
 class ProblemError extends Error {
-  constructor(problem) {
-    super(`${problem.title}: ${problem.detail ?? "try again later"}`);
+  constructor(problem, seconds = null) {
+    super(problem.status === 401 ? "Your sign-in has expired: sign in again." : `${problem.title}: ${detail(problem)}`);
     this.problem = problem;
+    this.seconds = seconds;
   }
+}
+
+/** Return what is wrong; of a request with invalid fields, each of them. */
+function detail(problem) {
+  const named = problem.errors?.map((error) => `${error.field.split(".").at(-1)}: ${error.detail}`);
+  return named ? [...new Set(named)].join(", ") : (problem.detail ?? "try again later");
+}
+
+const isTemporary = (error) => error instanceof ProblemError && error.seconds !== null;
+
+function noConnection() {
+  return new ProblemError({ title: "No connection", detail: "the shop does not answer" }, OUTAGE_SECONDS);
 }
 
 /** Send a request to the API. Returns status, entity tag and body; throws a ProblemError for a problem document. */
@@ -26,12 +41,15 @@ async function call(method, path, { body, key, tag, token = sessionStorage.getIt
   try {
     response = await fetch(state.config.api + path, { method, headers, body: body && JSON.stringify(body), cache: "no-store" });
   } catch {
-    throw new ProblemError({ title: "No connection", detail: `${state.config.api} does not answer` });
+    throw noConnection();
   }
   const text = response.status === 304 ? "" : await response.text();
   const isJson = (response.headers.get("content-type") ?? "").includes("json");
   const parsed = text && isJson ? JSON.parse(text) : text;
-  if (response.status >= 400) throw new ProblemError(isJson ? parsed : { title: `Error ${response.status}` });
+  if (response.status >= 400) {
+    const seconds = [429, 502, 503, 504].includes(response.status) ? Number(response.headers.get("retry-after") ?? OUTAGE_SECONDS) : null;
+    throw new ProblemError({ status: response.status, ...(isJson ? parsed : { title: `Error ${response.status}` }) }, seconds);
+  }
   return { status: response.status, tag: response.headers.get("etag"), body: parsed };
 }
 
@@ -60,11 +78,24 @@ async function run(button, action) {
   try {
     await action();
   } catch (error) {
-    if (!(error instanceof ProblemError)) throw error;
-    show(error.message, true);
-    if (error.problem.status === 401) signOut();
+    explain(error);
   } finally {
     button.disabled = false;
+  }
+}
+
+/** Show a failed request to the customer, who has to sign in again where the token is not valid any more. */
+function explain(error) {
+  if (!(error instanceof ProblemError)) throw error;
+  if (error.problem.status === 401) signOut();
+  show(error.message, true);
+}
+
+async function loadConfig() {
+  try {
+    state.config = await (await fetch("config.json", { cache: "no-store" })).json();
+  } catch {
+    throw noConnection();
   }
 }
 
@@ -132,6 +163,7 @@ function drawBasket() {
     }),
   );
   const sum = total();
+  find("to-basket").textContent = `Basket: ${[...basket.values()].reduce((one, other) => one + other, 0)}`;
   find("basket-empty").hidden = basket.size > 0;
   find("checkout").hidden = basket.size === 0;
   find("total").textContent = sum ? money(sum) : "several currencies: place one order for each";
@@ -195,28 +227,35 @@ function showOrder(orderId) {
   find("timeline").replaceChildren();
   find("order").hidden = false;
   find("order-title").focus();
-  follow(orderId, ++state.watching).catch((error) => {
-    if (!(error instanceof ProblemError)) throw error;
-    show(error.message, true);
-  });
+  follow(orderId, ++state.watching).catch(explain);
 }
 
-/** Draw an order after each of its events until nothing more can happen, or another one is shown. */
+/** Draw an order after each of its events until nothing more can happen, or another one is shown. Outages are waited for. */
 async function follow(orderId, watch) {
-  let tag = null;
+  let [tag, isDown] = [null, false];
+  const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
   while (watch === state.watching) {
-    const answer = await call("GET", `/orders/${orderId}/events`, { tag });
-    if (watch !== state.watching) return;
-    if (answer.status === 200) {
-      tag = answer.tag;
-      drawTimeline(answer.body.events);
-      const { body: order } = await call("GET", `/orders/${orderId}`);
+    try {
+      const answer = await call("GET", `/orders/${orderId}/events`, { tag });
+      if (answer.status === 200) {
+        const { body: order } = await call("GET", `/orders/${orderId}`);
+        if (watch !== state.watching) return;
+        tag = answer.tag;
+        drawTimeline(answer.body.events);
+        drawOrder(order);
+        loadOrders().catch(() => {});
+        if (NEVER_AGAIN.has(order.state)) return;
+      }
+      if (isDown) show("");
+      isDown = false;
+      await pause(POLL_SECONDS);
+    } catch (error) {
       if (watch !== state.watching) return;
-      drawOrder(order);
-      loadOrders().catch(() => {});
-      if (NEVER_AGAIN.has(order.state)) return;
+      if (!isTemporary(error)) throw error;
+      isDown = true;
+      show(`${error.message}. It is asked again in a moment.`, true);
+      await pause(error.seconds);
     }
-    await new Promise((done) => setTimeout(done, POLL_MILLISECONDS));
   }
 }
 
@@ -315,26 +354,29 @@ function listen() {
   });
   find("sign-in-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    const local = state.config.tokens?.[find("customer").value];
-    const token = local ?? find("token").value.trim();
-    run(event.submitter ?? find("place"), async () => signIn(token, subject(token)));
+    run(event.submitter ?? find("place"), async () => {
+      // The local tokens are valid for an hour: one of now, not of when the page was opened.
+      await loadConfig();
+      const token = state.config.tokens?.[find("customer").value] ?? find("token").value.trim();
+      await signIn(token, subject(token));
+    });
   });
   find("cancel").addEventListener("click", (event) => run(event.target, cancelOrder));
   find("return").addEventListener("click", (event) => run(event.target, returnOrder));
   find("invoice").addEventListener("click", (event) => run(event.target, downloadInvoice));
 }
 
-async function start() {
-  listen();
-  drawAccount();
-  state.config = await (await fetch("config.json")).json();
+async function open() {
+  await loadConfig();
   const customers = Object.keys(state.config.tokens ?? {});
   find("customer-label").hidden = customers.length === 0;
   find("token-label").hidden = customers.length > 0;
   find("token").required = customers.length === 0;
   find("customer").replaceChildren(...customers.map((name) => element("option", { value: name }, name)));
-  await run(find("more"), loadProducts);
-  if (sessionStorage.getItem("token")) await run(find("more"), loadOrders);
+  await loadProducts();
+  if (sessionStorage.getItem("token")) await loadOrders();
 }
 
-start();
+listen();
+drawAccount();
+run(find("more"), open);

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from devtools import web
-from devtools.local import shop
+from devtools.local import issuer, shop
 from devtools.local.carrier import Carrier
 from devtools.page_server import PageServer
 from devtools.products import BY_SKU
@@ -20,7 +20,7 @@ from tests.integration.deployed_stack import DeployedStack, eventually
 from tests.support import browser as browsers
 
 PHONE = {"width": 390, "height": 844}
-MUG = BY_SKU["MUG-BLUE"]
+MUG, SOLD_OUT = BY_SKU["MUG-BLUE"], BY_SKU["SOLD-OUT-LAMP"]
 
 
 pytestmark = pytest.mark.needs("local issuer")
@@ -47,6 +47,7 @@ def shopping(browser: Browser, server: PageServer, **options: Any) -> Iterator[P
     errors: list[str] = []
     asked: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
     page.on("request", lambda request: asked.append(request.url))
     try:
         page.goto(server.url)
@@ -164,6 +165,70 @@ def test_declined_payment_and_problems_are_explained(browser: Browser, server: P
         expect(page.locator("#order-state")).to_contain_text("rejected, payment declined")
 
 
+def test_every_invalid_field_is_named_where_the_customer_looks(browser: Browser, server: PageServer):
+    with shopping(browser, server, viewport=PHONE) as page:
+        sign_in(page, "bob")
+        add(page)
+        page.fill("[name=city]", " ")
+        page.fill("[name=name]", " ")
+        page.click("#place")
+
+        message = page.locator("#message.error")
+        expect(message).to_contain_text("name:")
+        expect(message).to_contain_text("city:")
+        expect(message).not_to_contain_text("$.")
+        expect(message).to_be_in_viewport()
+
+
+def test_expired_token_is_explained_and_replaced_by_signing_in(browser: Browser, server: PageServer, stack: DeployedStack):
+    with shopping(browser, server) as page:
+        sign_in(page, "bob")
+        add(page)
+        page.click("#place")
+        expect(page.locator("#order-state")).to_contain_text("confirmed")
+        page.evaluate("token => sessionStorage.setItem('token', token)", issuer.token(stack.target, "bob", expires_in=-60))
+
+        expect(page.locator("#message")).to_have_text("Your sign-in has expired: sign in again.")
+        expect(page.locator("#sign-in")).to_be_visible()
+        sign_in(page, "bob")
+        expect(page.locator("#orders li").first).to_be_visible()
+
+
+def test_page_that_was_open_for_long_signs_in_with_a_fresh_token(browser: Browser, server: PageServer, stack: DeployedStack):
+    with shopping(browser, server) as page:
+        expired = {"api": server.api, "tokens": {"bob": issuer.token(stack.target, "bob", expires_in=-60)}}
+        page.route("**/config.json", lambda route: route.fulfill(json=expired), times=1)
+        page.reload()
+        expect(page.locator("#customer option")).to_have_text(["bob"])
+
+        sign_in(page, "bob")
+        expect(page.locator("#message")).to_have_text("Signed in as bob.")
+
+
+def test_order_is_followed_further_after_an_outage(browser: Browser, server: PageServer):
+    with shopping(browser, server) as page:
+        sign_in(page, "bob")
+        add(page)
+        page.route("**/orders/*/events", lambda route: route.abort())
+        page.click("#place")
+        expect(page.locator("#message.error")).to_have_text("No connection: the shop does not answer. It is asked again in a moment.")
+
+        page.unroute("**/orders/*/events")
+        expect(page.locator("#timeline")).to_contain_text("order confirmed")
+        expect(page.locator("#message")).to_have_text("")
+
+
+def test_product_sold_out_meanwhile_is_explained(browser: Browser, server: PageServer):
+    with shopping(browser, server) as page:
+        sign_in(page, "bob")
+        expect(page.get_by_role("button", name=f"Add {SOLD_OUT.name} to the basket")).to_be_disabled()
+        # A basket of an earlier visit.
+        page.evaluate("sku => localStorage.setItem('basket', JSON.stringify([[sku, 1]]))", SOLD_OUT.sku)
+        page.reload()
+        page.click("#place")
+        expect(page.locator("#order-state")).to_contain_text("rejected, out of stock")
+
+
 def test_shop_works_with_the_keyboard_alone(browser: Browser, server: PageServer):
     with shopping(browser, server) as page:
         button = page.get_by_role("button", name=f"Add {MUG.name} to the basket")
@@ -188,6 +253,9 @@ def test_shop_fits_a_phone(browser: Browser, server: PageServer, scheme: str):
     with shopping(browser, server, viewport=PHONE, color_scheme=scheme) as page:
         add(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        expect(page.locator("#to-basket")).to_have_text("Basket: 1")
+        page.click("#to-basket")
+        expect(page.locator("#place")).to_be_in_viewport()
         small = [
             button.inner_text() for button in page.get_by_role("button").all() if (box := button.bounding_box()) and box["height"] < 44
         ]
