@@ -1,4 +1,4 @@
-"""`make new consumer` in a scratch clone: the consumer gets events on a stack of its own, and all checks of it pass."""
+"""`make new` in a scratch clone: the generated code passes the contract tests, and a consumer gets events on its own stack."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from tests.support.clone import Clone
 
 NAME = "orders/watch_orders"
 SECONDS = 60.0
+# Limits of the template, costs, permissions, routes, alarms and samples.
+CONTRACTS = ("template", "idle_cost", "least_privilege", "routing", "alarms", "samples")
 
 
 @pytest.fixture
@@ -45,3 +47,13 @@ def test_generated_consumer_receives_events(clone: Clone, port: int) -> None:
         within=SECONDS,
         what=f"the consumer logs that it processed OrderConfirmed of {order_id}",
     )
+
+
+def test_generated_code_passes_the_contract_tests(clone: Clone) -> None:
+    for words in (("consumer", f"NAME={NAME}", "EVENTS=OrderConfirmed"), ("endpoint", "NAME=orders/get_tier", "ROUTE=GET /tier")):
+        made = clone.make("new", *words)
+        assert made.returncode == 0, made.stderr
+
+    tested = clone.run(".venv/bin/python", "-m", "pytest", "-q", *(f"tests/contract/test_{name}.py" for name in CONTRACTS))
+
+    assert tested.returncode == 0, tested.stdout
