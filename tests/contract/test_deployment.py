@@ -78,6 +78,15 @@ class TestApi:
         assert set(body["components"]["securitySchemes"]) == {"Jwt"}
         assert set(body["x-amazon-apigateway-gateway-responses"]) == set(written["GatewayResponses"])
 
+    def test_page_can_read_the_headers_of_every_gateway_error(self, stack: Stack) -> None:
+        """Browsers hide the others, unless Access-Control-Expose-Headers names them."""
+        [api] = stack.of("ApiGateway::RestApi").values()
+        for name, response in api["Body"]["x-amazon-apigateway-gateway-responses"].items():
+            headers = {key.removeprefix("gatewayresponse.header."): value for key, value in response["responseParameters"].items()}
+            exposed = set(headers["Access-Control-Expose-Headers"].strip("'").split(", "))
+            assert exposed == headers.keys() & {"X-Correlation-Id", "Retry-After"}, name
+            assert "X-Correlation-Id" in exposed, name
+
     def test_stage_is_created_after_the_accounts_logging_role(self, stack: Stack) -> None:
         """API Gateway refuses a stage with an access log if the account has no logging role."""
         assert "ApiLogsAccount" in listed(stack.resources["Api"]["DependsOn"])

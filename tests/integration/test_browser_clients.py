@@ -35,6 +35,7 @@ def test_page_can_read_answers_and_errors(stack: DeployedStack):
     assert (placed.status, unknown.status, refused.status) == (200, 404, 401)
     for answer in (placed, unknown, refused):
         assert answer.headers["access-control-allow-origin"] == "*"
+        assert "X-Correlation-Id" in answer.headers["access-control-expose-headers"]
 
 
 @pytest.mark.needs("mapped-headers")
