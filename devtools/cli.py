@@ -7,7 +7,19 @@ from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from typing import NoReturn
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    InvalidRegionError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
 
 from devtools import commands, options, ui
 
@@ -25,21 +37,32 @@ class UsageError(UserError):
 
 
 STOPPED = "the target stopped answering ({0}); look at .local/*.log, then `make run` starts it again"
+UNREACHABLE = "AWS does not answer ({0}); check AWS_DEFAULT_REGION and the network"
+# Errors of the settings by which boto3 finds account and region.
+SETTINGS = (
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    InvalidRegionError,
+    CredentialRetrievalError,
+    TokenRetrievalError,
+    SSOError,
+)
 
 
 def explain(error: BaseException) -> str | None:
     """Return one line about an error that the user or the target caused, or None for a defect of the tool."""
-    match error:
-        case UserError():
-            return str(error)
-        case ClientError():
-            return " ".join(str(error).split())
-        case NoCredentialsError() | NoRegionError():
-            return f"{error} set AWS_PROFILE, or AWS_DEFAULT_REGION and credentials"
-        case HTTPClientError() | BotoCoreError() | HTTPException() | ConnectionError() | TimeoutError():
-            return STOPPED.format(" ".join(str(error).split()) or type(error).__name__)
-        case _:
-            return None
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ClientError):
+        return text
+    if isinstance(error, SETTINGS):
+        return f"{text.rstrip('.')}: set AWS_PROFILE, or AWS_DEFAULT_REGION and credentials"
+    if isinstance(error, HTTPClientError | BotoCoreError | HTTPException | ConnectionError | TimeoutError):
+        return (UNREACHABLE if "amazonaws.com" in text else STOPPED).format(text)
+    return None
 
 
 def run(name: str, main: Callable[[Namespace], int | None], words: Sequence[str] | None = None) -> NoReturn:

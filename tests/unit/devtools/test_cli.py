@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, InvalidRegionError, NoCredentialsError, NoRegionError, ProfileNotFound
 
 from devtools import cli
 
@@ -33,6 +33,23 @@ def test_explained_error_is_one_line_on_stderr(error: Exception, capsys: pytest.
     assert printed.out == ""
     assert printed.err.startswith("error: ")
     assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (EndpointConnectionError(endpoint_url="http://127.0.0.1:4566/"), "the target stopped answering"),
+        (EndpointConnectionError(endpoint_url="https://sqs.eu-nowhere-1.amazonaws.com/"), "AWS does not answer"),
+        (NoCredentialsError(), "Unable to locate credentials: set AWS_PROFILE, or AWS_DEFAULT_REGION and credentials"),
+        (NoRegionError(), "You must specify a region: set AWS_PROFILE"),
+        (ProfileNotFound(profile="staging"), "The config profile (staging) could not be found: set AWS_PROFILE"),
+        (InvalidRegionError(region_name="eu west"), "Provided region_name 'eu west' doesn't match a supported format: set AWS_PROFILE"),
+    ],
+)
+def test_explanation_says_what_to_set(error: Exception, line: str) -> None:
+    explained = cli.explain(error) or ""
+    assert explained.startswith(line)
+    assert ("make run" in explained) == ("127.0.0.1" in explained)
 
 
 def test_wrong_value_exits_with_2() -> None:
