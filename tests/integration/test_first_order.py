@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from devtools.commands import parsed
 from devtools.ops import catalog, doctor, quotas
 from devtools.products import Product
-from devtools.target import ROOT
+from devtools.target import AWS, ROOT
 from devtools.trial import smoke, users
 from tests.integration.deployed_stack import DeployedStack, eventually
 
@@ -133,3 +134,19 @@ def test_documented_command_works_on_the_stack(stack: DeployedStack, shippable: 
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.needs("cognito")
+def test_integration_tests_run_on_a_marked_stack_as_on_aws(stack: DeployedStack) -> None:
+    """Those of a file, as `make test BACKEND=aws` runs all; only the endpoint differs."""
+    settings = stack.target.aws_environment() | {"BACKEND": AWS, "STACK": stack.target.stack, "ENDPOINT": stack.target.endpoint}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/integration/test_list_orders.py"],
+        cwd=ROOT,
+        env=settings if stack.target.local else None,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^\d+ passed in ", done.stdout, re.MULTILINE), done.stdout
