@@ -183,7 +183,12 @@ class StockShards:
             TransactionConflict: under load not all of them were read.
         """
         numbers = {shard_name(sku, number): number for number in range(stock_rules.SHARDS)}
-        items = dynamodb.read_batch(self._client, self._table, [key(sku=name) for name in numbers])
+        keys = [key(sku=name) for name in numbers]
+        items = dynamodb.read_batch(self._client, self._table, keys)
+        if len(items) < max((item.get("shelves", 0) for item in items), default=0):
+            # A batch may see a part of the transaction that shards the product, and too few units. A moment later it is complete.
+            dynamodb.backoff(1)
+            items = dynamodb.read_batch(self._client, self._table, keys)
         return {numbers[item["sku"]]: _level(item) for item in items}
 
     def _write(self, placement: Placement) -> TransactWriteItemTypeDef:

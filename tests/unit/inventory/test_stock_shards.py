@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -166,6 +167,23 @@ def test_unprocessed_stock_shards_are_read_again() -> None:
     place(log, lines={SKU: SHARDS})
     leave_unprocessed(database, SHARDS - 1, SHARDS, 3)
 
+    assert reservations.reserve(log, inventory, "ord_1") == "reserved"
+    assert levels(database) == {SKU: Level(0, SHARDS)}
+
+
+def test_stock_that_is_being_sharded_is_no_shortage(monkeypatch: pytest.MonkeyPatch) -> None:
+    database, log, inventory = stocked(SHARDS)
+    scatter(database, SKU, iter(range(SHARDS)).__next__)
+    place(log, lines={SKU: SHARDS})
+    seen = iter([1])
+    read = database.batch_get_item
+
+    def read_within_transaction(**given: Any) -> Any:
+        answer = read(**given)
+        rows_seen = [item for item in answer["Responses"]["Stock"] if item["sku"]["S"] == SKU]
+        return {**answer, "Responses": {"Stock": rows_seen}} if next(seen, None) else answer
+
+    monkeypatch.setattr(database, "batch_get_item", read_within_transaction)
     assert reservations.reserve(log, inventory, "ord_1") == "reserved"
     assert levels(database) == {SKU: Level(0, SHARDS)}
 
