@@ -90,6 +90,21 @@ class TestReading:
         assert [event.type for event in orderlog.history(ORDER_ID)] == ["OrderPlaced", "StockReserved", "OrderScreened"]
         assert [given["ConsistentRead"] for given in lagging.queries] == [False, True, True]
 
+    @pytest.mark.parametrize("min_version", [None, 3])
+    def test_half_of_a_transaction_is_read_again(
+        self, orderlog: OrderLog, database: FakeDynamoDB, monkeypatch: pytest.MonkeyPatch, min_version: int | None
+    ) -> None:
+        place(orderlog)
+        record(orderlog, orders.RESERVE, orders.APPROVE)
+        query, halves = database.query, iter([True] if min_version is None else [True, True])
+
+        def query_within_transaction(**given: Any) -> dict[str, Any]:
+            answer = query(**given)
+            return {**answer, "Items": [answer["Items"][0], answer["Items"][2]]} if next(halves, False) else answer
+
+        monkeypatch.setattr(database, "query", query_within_transaction)
+        assert orderlog.load(ORDER_ID, min_version).version == 3
+
     def test_unknown_order_is_not_found_in_the_log_itself(self, orderlog: OrderLog) -> None:
         with pytest.raises(OrderNotFound):
             orderlog.load(ORDER_ID, 1)

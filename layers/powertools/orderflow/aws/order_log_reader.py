@@ -43,10 +43,13 @@ class OrderLogReader:
         if min_version is not None:
             found = self._query(order_id, version, consistent=False)
             last = found[-1].order_version if found else version
-            # A replica may have some of the events of one transaction and lack others.
-            if last >= min_version and last == version + len(found):
+            if last >= min_version and _is_complete(found, version):
                 return found
-        return self._query(order_id, version, consistent=True)
+        found = self._query(order_id, version, consistent=True)
+        if not _is_complete(found, version):
+            dynamodb.backoff(1)
+            found = self._query(order_id, version, consistent=True)
+        return found
 
     def scan_orders(self, most: int, after: tuple[str, int] | None) -> tuple[list[str], tuple[str, int] | None]:
         """Return the ids of the orders placed among the next `most` events of the log, and the last event's key, None at the end."""
@@ -76,3 +79,8 @@ class OrderLogReader:
             ConsistentRead=consistent,
         )
         return [events.decode(item["event"]) for item in items]
+
+
+def _is_complete(found: list[events.Event], version: int) -> bool:
+    """Return whether these events follow a version without a gap: a query may see some of the events of one transaction and lack others."""
+    return not found or found[-1].order_version == version + len(found)
