@@ -25,7 +25,7 @@ def without(text: str, names: Names) -> str:
 
 
 def mentions(text: str, names: Names) -> Iterable[int]:
-    """Yield the numbers of the lines that have a word for a removed name, to be read by hand."""
+    """Yield the numbers of the lines that have a word for a removed name. A reader decides on these."""
     wanted = re.compile(rf"\b({'|'.join(names.part.words)})\b", re.IGNORECASE)
     yield from (number for number, line in enumerate(text.splitlines(), 1) if wanted.search(line))
 

@@ -140,7 +140,7 @@ class TestCustomers:
         assert pool["UserAttributeUpdateSettings"] == {"AttributesRequireVerificationBeforeUpdate": ["email"]}
 
     def test_capitals_in_an_email_address_do_not_make_another_user(self, stack: Stack) -> None:
-        """Telephones capitalize the first letter. The default distinguishes case, and a pool that exists cannot be changed.
+        """Telephones capitalize the first character. The default distinguishes case, and a pool that exists cannot be changed.
 
         Source: https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_UsernameConfigurationType.html.
         """

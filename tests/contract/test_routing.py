@@ -98,7 +98,7 @@ def test_remediation_starts_for_alarms_of_the_stack_that_are_on_or_over(stack: S
     assert starts_remediation(stack, stack_name, state) is (state in ("ALARM", "OK") and stack_name == "order-pipeline")
 
 
-def test_remediation_starts_for_alarms_on_expressions_but_not_for_composite_ones(stack: Stack) -> None:
+def test_remediation_starts_for_expression_alarms_not_for_composite_ones(stack: Stack) -> None:
     expression = {"metrics": [{"id": "watched", "expression": "SUM([a, b])", "label": "watched", "returnData": True}]}
     assert starts_remediation(stack, "order-pipeline", "ALARM", expression)
     composite = {"alarmRule": 'ALARM("order-pipeline-mail")', "actionsSuppressor": "none"}

@@ -1,6 +1,6 @@
 """AWS's addresses on this machine: an HTTPS proxy that answers for amazonaws.com from an emulator.
 
-SAM deletes a stack only if its artifacts are at an address of S3, so `sam delete` rejects what was deployed to an endpoint of
+SAM deletes a stack only if its artifacts are at an address of S3, so `sam delete` rejects a stack that was deployed to an endpoint of
 AWS_ENDPOINT_URL. With this proxy, SAM runs as it does on AWS, without an endpoint and with the settings that the repository has.
 The emulator's CloudFormation has neither Cognito's triggers nor CodeDeploy: the proxy sets `Target=emulator` in change sets, and
 adapts uploaded templates as a local deployment does.

@@ -307,7 +307,7 @@ class TestExtraWrites:
         assert self.reserve(orderlog, stock(5)).version == 2
 
     @pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
-    def test_throttle_in_every_attempt_counts_as_conflict(self, orderlog: OrderLog, database: FakeDynamoDB, code: str) -> None:
+    def test_throttle_in_every_attempt_is_a_conflict(self, orderlog: OrderLog, database: FakeDynamoDB, code: str) -> None:
         database.before = _canceled(code, 99)
         with pytest.raises(TransactionConflict):
             self.reserve(orderlog, stock(5))
