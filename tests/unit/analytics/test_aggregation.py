@@ -18,7 +18,7 @@ from tests.fakes.aws.environment import Aws
 from tests.support import samples
 from tests.support.runtime import CONTEXT
 from tests.support.sales import BEGIN, confirmed, event, placed, record, refunded, rejected, short, streamed
-from tests.support.sales_totals import aggregated, store, sums
+from tests.unit.analytics.totals import aggregated, store, sums
 
 SKUS = st.sampled_from(["MUG", "CUP", "TEA"])
 EVENT_DATA = st.one_of(

@@ -13,7 +13,7 @@ from analytics.items import RANGE_BYTES
 from analytics.store import AnalyticsStore
 from tests.fakes.aws.dynamodb import Crash, crash_at
 from tests.fakes.aws.environment import Aws
-from tests.support.sales_totals import store, units
+from tests.unit.analytics.totals import store, units
 
 PRODUCTS = tuple(f"SKU-{number:07}" for number in range(20_000))
 

@@ -18,7 +18,7 @@ from tests.fakes.aws.dynamodb import Crash, crash_at
 from tests.fakes.aws.environment import Aws
 from tests.support.runtime import CONTEXT
 from tests.support.sales import confirmed, event, placed, streamed
-from tests.support.sales_totals import store, sums
+from tests.unit.analytics.totals import store, sums
 
 EVENTS = tuple(event(number, confirmed({"MUG": 1, f"CUP-{number}": 2}), 3600 * number) for number in range(30))
 
