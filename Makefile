@@ -201,7 +201,7 @@ test-faults: .venv ##+ Test an order while each of its AWS and provider calls fa
 test-extension: runtime ##+ Test a generated consumer, and the removal of all contexts that can be
 	@$(PYTEST) tests/extension -m "not alone"
 
-test-remove: .venv ##+ Test the removal of each context by itself; takes some minutes for each
+test-remove: .venv ##+ Test each removal by itself, and generated code; takes some minutes for each
 	@$(PYTEST) tests/extension -m alone
 
 integration: runtime ##+ Test orders over HTTP on a deployed stack

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.extension.checks import require_green, succeeded
 from tests.integration.deployed_stack import eventually
 from tests.support.clone import Clone
 
@@ -57,3 +58,18 @@ def test_generated_code_passes_the_contract_tests(clone: Clone) -> None:
     tested = clone.run(".venv/bin/python", "-m", "pytest", "-q", *(f"tests/contract/test_{name}.py" for name in CONTRACTS))
 
     assert tested.returncode == 0, tested.stdout
+
+
+# It takes minutes: `make test-remove` runs it.
+@pytest.mark.alone
+def test_generated_code_passes_all_checks_and_tests(tmp_path: Path) -> None:
+    clone = Clone(tmp_path)
+    for words in (
+        ("consumer", "NAME=orders/send_gifts", "EVENTS=OrderConfirmed,OrderCancelled"),
+        ("endpoint", "NAME=orders/get_tier", "ROUTE=GET /tier"),
+        ("context", "NAME=gifts", "EVENTS=OrderConfirmed"),
+        ("endpoint", "NAME=gifts/claim_gift", "ROUTE=POST /gifts/{gift_id}"),
+    ):
+        succeeded(clone.make("new", *words))
+
+    require_green(clone)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,8 @@ from devtools.cli import UserError
 from devtools.remove.command import removable, require_clean
 from devtools.remove.names import PARTS
 from devtools.target import ROOT
+from tests.extension.checks import require_green, succeeded
 from tests.support.clone import Clone
-
-CHECKS = ("format-check", "lint", "types", "imports", "template", "lint-workflows", "generated", "contracts-check", "cost-check")
-
-
-def succeeded(result: subprocess.CompletedProcess[str]) -> str:
-    assert result.returncode == 0, f"{result.stdout[-6000:]}\n{result.stderr[-6000:]}"
-    return result.stdout
 
 
 def require_removed(clone: Clone, contexts: str) -> None:
@@ -30,8 +23,7 @@ def require_removed(clone: Clone, contexts: str) -> None:
     for part in map(PARTS.__getitem__, contexts.split(",")):
         assert not re.search(rf"Handler: {part.context}\.handlers\.({'|'.join(part.handlers) or r'\w+'})", template)
         assert not part.is_context or not (clone.folder / "functions" / part.context).exists()
-    succeeded(clone.make("-j2", *CHECKS))
-    succeeded(clone.run(".venv/bin/python", "-m", "pytest", "-q", "-n", "2", "-m", "not service", "tests/unit", "tests/contract"))
+    require_green(clone)
 
 
 @pytest.mark.parametrize("contexts", [["loyalty", "analytics", "invoices", "reviews", "tracking"]])
