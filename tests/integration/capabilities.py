@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 
+from devtools import web
 from devtools.local import emulator
 from devtools.target import AWS, Target
 
@@ -49,15 +51,31 @@ LACKS = {
 }
 
 
+# What LocalEmu can with an init script of devtools/local/localemu.
+SCRIPTS = {"isolated_transactions.py": "isolated-transactions"}
+
+
 def missing(target: Target, required: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Return the required capabilities that the target lacks, with reasons. Raises ValueError for an undeclared one."""
     lacks = LACKS[target.backend] | _unmanaged(target)
+    if target.backend == "localstack":
+        lacks = {name: why for name, why in lacks.items() if name not in scripted(target.endpoint)}
     for capability in required:
         if capability not in CAPABILITIES:
             message = f"unknown capability {capability!r}; declare it in {__name__}"
             raise ValueError(message)
         if capability in lacks:
             yield capability, lacks[capability]
+
+
+@cache
+def scripted(endpoint: str) -> frozenset[str]:
+    """Return the capabilities that a LocalEmu has by the init scripts it ran; none where no LocalEmu answers."""
+    try:
+        scripts = web.call("GET", f"{endpoint}/_localemu/init", timeout=30).json().get("scripts", ())
+    except OSError:
+        return frozenset()
+    return frozenset(SCRIPTS[one["name"]] for one in scripts if one["name"] in SCRIPTS and one["state"] == "SUCCESSFUL")
 
 
 def _unmanaged(target: Target) -> dict[str, str]:
