@@ -38,7 +38,7 @@ LACKS = {
     },
     "localstack": {
         "iam": "it evaluates policies only when configured to",
-        "isolated-transactions": "a cancelled transaction restores whole tables and undoes concurrent writes",
+        "isolated-transactions": "without the init script of docs/fidelity.md, a cancelled transaction restores whole tables",
         "worker-processes": "functions run in its own containers",
         "volume": "its queues deliver about eight messages a second to functions",
         "replay": "its archives cannot be replayed",
