@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from devtools.monitoring.model import kebab
+from devtools.target import ROOT
 
-CONTEXTS = (
-    *("orders", "inventory", "fraud", "payments", "shipping", "reviews", "notifications"),
-    *("ledger", "invoices", "loyalty", "analytics", "operations", "identity"),
-)
+CONTEXTS = tuple(sorted(path.parent.name for path in (ROOT / "functions").glob("*/handlers")))
 # Stands for an order's id in a saved query.
 ORDER = "ord_REPLACE"
 

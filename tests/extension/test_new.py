@@ -71,5 +71,7 @@ def test_generated_code_passes_all_checks_and_tests(tmp_path: Path) -> None:
         ("endpoint", "NAME=gifts/claim_gift", "ROUTE=POST /gifts/{gift_id}"),
     ):
         succeeded(clone.make("new", *words))
+    # The second consumer of every order makes it more than 5 % dearer.
+    succeeded(clone.make("cost", "REASON=gifts for every order"))
 
     require_green(clone)

@@ -132,7 +132,7 @@ def test_mistake_is_refused_before_anything_is_written(clone: Path, call: Any, m
 
 
 def test_free_names_are_accepted(clone: Path) -> None:
-    command.free_context("gifts")
-    command.free_route("POST", "/orders/{order_id}/gifts")
+    command.free_context("zebras")
+    command.free_route("POST", "/orders/{order_id}/zebras")
     command.free_route("DELETE", "/orders")
-    assert command.use_case("orders/send_gifts", "consumer") == ("orders", "send_gifts")
+    assert command.use_case("orders/count_zebras", "consumer") == ("orders", "count_zebras")
