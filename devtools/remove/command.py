@@ -20,6 +20,8 @@ from devtools.target import ROOT
 
 # Generators that read the template and the code; each runs in its own process, to import the remaining code.
 GENERATORS = ("contracts", "openapi", "observability", "diagram")
+# Files whose names of generated contexts are examples.
+EXAMPLES = ("devtools/new/", "tests/unit/devtools/test_new.py", "tests/extension/test_new.py", "docs/extending.md")
 WRITTEN = ("docs/events.md", "docs/life.md", "docs/resources.md", "docs/metrics.md", "CHANGELOG.md", "docs/decisions/")
 
 
@@ -118,7 +120,7 @@ def cut_command(root: Path, name: str) -> list[str]:
 
 def cut_code(root: Path, found: Names) -> None:
     """Cut references to removed parts from Python files, and delete files of which nothing is left."""
-    paths = code.modules(root, (name for name in _files(root, ".py") if not name.startswith("layers/")))
+    paths = code.modules(root, (name for name in _files(root, ".py") if not name.startswith(("layers/", *_examples(found.part)))))
     texts = {name: path.read_text("utf-8") for name, path in paths.items()}
     for name in texts:
         named = name.rpartition(".")[2].removeprefix("test_")
@@ -161,10 +163,15 @@ def delete_files(root: Path, found: Names, resources: dict[str, Any]) -> None:
 def shorten_pages(root: Path, found: Names) -> None:
     """Cut references to removed parts from pages."""
     for name in _files(root, ".md"):
-        if not name.startswith(WRITTEN):
+        if not name.startswith((*WRITTEN, *_examples(found.part))):
             text = (root / name).read_text("utf-8")
             if (shorter := pages.without(text, found)) != text:
                 _write(root / name, shorter)
+
+
+def _examples(part: Part) -> tuple[str, ...]:
+    """Return the files in which the name of a context is no reference to it: none for a context that the repository has."""
+    return () if part in PARTS.values() else EXAMPLES
 
 
 def generated_names(root: Path) -> set[str]:
@@ -207,7 +214,8 @@ def _report(removed: list[Names], resources: dict[str, Any]) -> None:
             ui.done(name, f"this {kind} {what}")
     for name in _files(ROOT, ".md"):
         text = (ROOT / name).read_text("utf-8")
-        lines = sorted({line for found in removed for line in pages.mentions(text, found)})
+        described = [found for found in removed if not name.startswith(_examples(found.part))]
+        lines = sorted({line for found in described for line in pages.mentions(text, found)})
         if lines and not name.startswith(WRITTEN):
             ui.done(name, f"read line {', '.join(map(str, lines))}: it may still describe the removed context")
 

@@ -40,11 +40,12 @@ def test_context_is_removed_alone(tmp_path: Path, context: str) -> None:
 
 @pytest.mark.alone
 def test_generated_context_is_removed_without_a_trace(tmp_path: Path) -> None:
+    """The context of docs/extending.md, whose name the generator and its tests use as an example."""
     clone = Clone(tmp_path)
-    succeeded(clone.make("new", "context", "NAME=wishlists", "EVENTS=OrderConfirmed"))
+    succeeded(clone.make("new", "context", "NAME=gifts", "EVENTS=OrderConfirmed"))
     clone.commit()
 
-    succeeded(clone.make("remove", "CONTEXT=wishlists"))
+    succeeded(clone.make("remove", "CONTEXT=gifts"))
 
     assert clone.changed(since="HEAD~1") == []
 

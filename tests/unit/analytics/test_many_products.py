@@ -92,4 +92,4 @@ def test_concurrent_workers_add_a_batch_once(aws: Aws) -> None:
 
 def test_product_counts_in_each_category_it_was_sold_in(aws: Aws) -> None:
     sell(aws, 1, {"MUG": {"cups": 2}})
-    assert sell(aws, 2, {"MUG": {"gifts": 3}}) == {"MUG": {"cups": 2, "gifts": 3}}
+    assert sell(aws, 2, {"MUG": {"sets": 3}}) == {"MUG": {"cups": 2, "sets": 3}}
