@@ -59,7 +59,7 @@ class SituationReader:
 class Decision(Struct, frozen=True, omit_defaults=True):
     """The decision on an alarm: `redrive` or `perform` an action, `refused`, or `duplicate` for another execution's alarm.
 
-    `no_action` is that on an alarm which is `OK` again, where nothing has to be set back.
+    With `no_action`, the alarm is `OK` again and nothing has to be set back.
     """
 
     outcome: str
