@@ -31,6 +31,7 @@ LABELS = {
     "ShipmentDispatched": ("dispatched", "cyan"),
     "ShipmentDelivered": ("delivered", "green"),
     "ShipmentLost": ("lost", "red"),
+    "ShipmentReportContradicted": ("report contradicted", "red"),
     "ParcelConditionAlerted": ("alerted", "red"),
     "ParcelConditionResolved": ("alert resolved", "green"),
     "PaymentCaptured": ("captured", "green"),

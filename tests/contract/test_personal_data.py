@@ -18,7 +18,7 @@ LOGGED = re.compile(r"\$context\.(requestId|httpMethod|resourcePath|status|respo
 # The order is folded from this event, and later events copy the address from the order.
 SOURCE = {"OrderPlaced"}
 # It alerts operators, and no customer.
-FOR_OPERATORS = {"ParcelConditionResolved"}
+FOR_OPERATORS = {"ParcelConditionResolved", "ShipmentReportContradicted"}
 
 
 def test_access_log_holds_no_customer_and_no_client_text(stack: Stack) -> None:

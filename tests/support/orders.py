@@ -274,6 +274,8 @@ STATES: dict[str, tuple[Command, ...]] = {
     "spoiled delivered": (*PAID, ALERT_SPOILED, DELIVER_PART, DELIVER_REST),
     "part lost": (*PAID, LOSE_PART, DELIVER_REST),
     "all lost": (*PAID, LOSE_PART, LOSE_REST),
+    "found after loss": (*PAID, LOSE_PART, DELIVER_REST, DELIVER_PART),
+    "lost after delivery": (*DELIVERED, LOSE_PART),
     "lost refunded": (*PAID, LOSE_PART, DELIVER_REST, REFUND_LOST),
     "refund failed": (*PAID, LOSE_PART, DELIVER_REST, REFUND_FAILS),
     "refund reversed": (*PAID, LOSE_PART, DELIVER_REST, REFUND_LOST, REFUND_FAILS),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from orderflow.domain.events import ParcelConditionAlerted, ParcelConditionResolved
+from orderflow.domain.events import ParcelConditionAlerted, ParcelConditionResolved, ShipmentReportContradicted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,6 +41,9 @@ def compose(event: Event) -> Alert | None:
         case ParcelConditionResolved() as data:
             until = f"{data.until:%Y-%m-%d %H:%M} UTC"
             text = f"Order {event.order_id}: the condition `{data.cause}` of parcel {data.parcel_id} ended at {until}."
+        case ShipmentReportContradicted() as data:
+            text = f"Order {event.order_id}: the carrier reported parcel {data.parcel_id} as {data.reported}, after it was {data.recorded}."
+            return Alert(f"{event.type} {data.reported}", text)
         case _:
             return None
     return Alert(f"{event.type} {data.cause}", text)

@@ -28,6 +28,7 @@ from orderflow.domain.events import (
     PaymentRefunded,
     RejectionReason,
     ShipmentDispatched,
+    ShipmentReportContradicted,
     StockLine,
     StockReserved,
     TemperatureRange,
@@ -200,6 +201,11 @@ def test_alert_of_a_resolved_condition_names_its_cause() -> None:
     now = datetime(2026, 1, 15, tzinfo=UTC)
     resolved = event(ParcelConditionResolved(CustomerId("ann"), "parcel_1", "not_moving", now, now))
     assert text_of(resolved) == "Order ord_1: the condition `not_moving` of parcel parcel_1 ended at 2026-01-15 00:00 UTC."
+
+
+def test_alert_of_a_contradicting_report_names_both_reports() -> None:
+    found = event(ShipmentReportContradicted(CustomerId("ann"), "parcel_1", (StockLine("MUG-BLUE", 1),), "lost", "delivered"))
+    assert text_of(found) == "Order ord_1: the carrier reported parcel parcel_1 as delivered, after it was lost."
 
 
 def test_orders_lead_to_no_alert() -> None:

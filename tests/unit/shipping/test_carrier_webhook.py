@@ -364,10 +364,16 @@ class TestRetryCarrierEvents:
         assert not deliver("dispatched", parcel_id="parcel_1", lines=[{"sku": "MUG-BLUE", "quantity": 3}])
         assert deliver("dispatched", parcel_id="parcel_1", lines=ONE)
         assert not deliver("dispatched", parcel_id="parcel_1", lines=TWO)
-        assert deliver("lost", parcel_id="parcel_1")
-        assert not deliver("delivered", parcel_id="parcel_1")
         assert not deliver("returned", return_id="ret_1")
-        assert types() == ["ShipmentDispatched", "ShipmentLost"]
+        assert types() == ["ShipmentDispatched"]
+
+    @pytest.mark.parametrize(("recorded", "reported"), [("lost", "delivered"), ("delivered", "lost")])
+    def test_contradicting_report_is_recorded_once(self, deliver: Deliver, recorded: str, reported: str) -> None:
+        confirmed()
+        assert deliver("dispatched", parcel_id="parcel_1", lines=TWO)
+        for report in (recorded, reported, reported, recorded):
+            assert deliver(report, parcel_id="parcel_1")
+        assert types() == ["ShipmentDispatched", f"Shipment{recorded.title()}", "ShipmentReportContradicted"]
 
     def test_nothing_is_dispatched_after_a_recall(self, deliver: Deliver) -> None:
         confirmed()

@@ -44,6 +44,7 @@ RejectionReason = Literal["out_of_stock", "fraud_refused", "payment_declined", "
 CancelledBy = Literal["customer", "operator"]
 DisputeOutcome = Literal["won", "lost"]
 DisputeState = Literal["open", "won", "lost"]
+ParcelEnd = Literal["delivered", "lost"]
 ParcelCause = Literal["temperature_out_of_range", "goods_spoiled", "not_moving", "silent"]
 ReturnReasonCode = Literal["spoiled"]
 
@@ -84,13 +85,13 @@ class Parcel(Struct, frozen=True, kw_only=True):
 
     `left_at` is the carrier's time of dispatch, if it reported one; `capture_id` is set once the parcel is paid for; `refunded` are
     the minor units refunded for its loss. `conditions` were alerted and not resolved, `alerts` counts all alerts, and `spoiled` are
-    the lines that spoiled in transit.
+    the lines that spoiled in transit. A parcel is `contradicted` if the carrier also reported the other end.
     """
 
     parcel_id: str
     lines: tuple[StockLine, ...]
     amount: Money
-    state: Literal["dispatched", "delivered", "lost"] = "dispatched"
+    state: Literal["dispatched", ParcelEnd] = "dispatched"
     left_at: datetime | None = None
     delivered_at: datetime | None = None
     capture_id: str | None = None
@@ -98,6 +99,7 @@ class Parcel(Struct, frozen=True, kw_only=True):
     conditions: tuple[ParcelCondition, ...] = ()
     alerts: int = 0
     spoiled: tuple[StockLine, ...] = ()
+    contradicted: bool = False
 
     def condition(self, cause: ParcelCause) -> ParcelCondition | None:
         """Return the present condition of this cause, or None."""

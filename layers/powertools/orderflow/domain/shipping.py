@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from orderflow.domain import quantities
 from orderflow.domain.event import EventData
 from orderflow.domain.money import Money
-from orderflow.domain.order_state import SHIPPABLE, Parcel, price, remaining, stock_lines
+from orderflow.domain.order_state import SHIPPABLE, Parcel, ParcelEnd, price, remaining, stock_lines
 from orderflow.domain.quantities import covers, subtract
 from orderflow.domain.registry import Command, decides, evolves, refuse, upcasts
 from orderflow.domain.values import Customer, CustomerId, StockLine, drop_email
@@ -68,6 +68,19 @@ class ShipmentLost(EventData, frozen=True):
     parcel_id: str
     lines: tuple[StockLine, ...]
     amount: Money
+
+
+class ShipmentReportContradicted(EventData, frozen=True):
+    """The carrier reported a lost parcel as delivered, or a delivered one as lost; `recorded` is its first report.
+
+    The parcel stays as recorded, and no money moves: the customer of a lost parcel has its refund already. Operators decide.
+    """
+
+    customer: CustomerId
+    parcel_id: str
+    lines: tuple[StockLine, ...]
+    recorded: ParcelEnd
+    reported: ParcelEnd
 
 
 upcasts(ShipmentDelivered, 1)(drop_email)
@@ -143,7 +156,7 @@ def _deliver(order: Order, command: RecordDelivery) -> Decision:
     if parcel is None:
         return refuse(order, command)
     if parcel.state != "dispatched":
-        return () if parcel.state == "delivered" else refuse(order, command, f"parcel {parcel.parcel_id} is {parcel.state}")
+        return _ended(order, parcel, parcel.state, "delivered")
     complete = not remaining(order) and order.parcels_in_transit == 1
     return (ShipmentDelivered(CustomerId(order.customer.id), parcel.parcel_id, parcel.lines, complete),)
 
@@ -154,8 +167,15 @@ def _lose(order: Order, command: RecordLoss) -> Decision:
     if parcel is None:
         return refuse(order, command)
     if parcel.state != "dispatched":
-        return () if parcel.state == "lost" else refuse(order, command, f"parcel {parcel.parcel_id} is {parcel.state}")
+        return _ended(order, parcel, parcel.state, "lost")
     return (ShipmentLost(CustomerId(order.customer.id), parcel.parcel_id, parcel.lines, parcel.amount),)
+
+
+def _ended(order: Order, parcel: Parcel, recorded: ParcelEnd, reported: ParcelEnd) -> Decision:
+    """Record a report that contradicts how a parcel ended; a repeated report changes nothing."""
+    if reported == recorded or parcel.contradicted:
+        return ()
+    return (ShipmentReportContradicted(CustomerId(order.customer.id), parcel.parcel_id, parcel.lines, recorded, reported),)
 
 
 @evolves(ShipmentRequested, appended_by="shipping", stream_only=True)
@@ -192,6 +212,11 @@ def _delivered(order: Order, data: ShipmentDelivered, event: Event) -> Order:
 def _lost(order: Order, data: ShipmentLost, _event: Event) -> Order:
     parcels = changed_parcel(order, data.parcel_id, state="lost")
     return with_goods_state(order, parcels=parcels, parcels_in_transit=order.parcels_in_transit - 1)
+
+
+@evolves(ShipmentReportContradicted, appended_by="shipping")
+def _contradicted(order: Order, data: ShipmentReportContradicted, _event: Event) -> Order:
+    return replace(order, parcels=changed_parcel(order, data.parcel_id, contradicted=True))
 
 
 def changed_parcel(order: Order, parcel_id: str, **changes: Any) -> Parts[Parcel]:
