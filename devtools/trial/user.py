@@ -17,7 +17,8 @@ def main(arguments: Namespace) -> None:
     pool = users.pool_of(target)
     if pool is None:
         users.local_token(target, email)
-        print(f"the local issuer needs no user; a token: make user EMAIL={email} TOKEN=1")
+        named = f"EMAIL={email} GROUP={group}" if group else f"EMAIL={email}"
+        print(f"the local issuer needs no user; a token: make user {named} TOKEN=1")
         return
     created = pool.add(email, invite=True)
     if group:

@@ -95,6 +95,14 @@ def test_local_customer_is_named_by_the_word(monkeypatch: pytest.MonkeyPatch, tm
     assert jwt.decode(user.token, options={"verify_signature": False})["groups"] == ["staff"]
 
 
+def test_local_token_is_suggested_with_the_group(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(targets, "chosen", lambda _: Target("embedded", "http://127.0.0.1:4566", managed=True))
+    monkeypatch.setattr(users, "pool_of", lambda _: None)
+    monkeypatch.setattr(users, "local_token", lambda *_: "token")
+    user.main(parsed("user", "--email", "rex@example.com", "--group", "reviewers"))
+    assert capsys.readouterr().out.endswith("a token: make user EMAIL=rex@example.com GROUP=reviewers TOKEN=1\n")
+
+
 def test_passwords_satisfy_the_user_pool() -> None:
     for password in (users.random_password() for _ in range(50)):
         assert len(password) >= 12
