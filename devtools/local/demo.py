@@ -81,7 +81,7 @@ def _planned(target: Target) -> tuple[list[ScenarioRun], list[ScriptRun]]:
 def _ledger_row(target: Target) -> Row:
     with ui.stage("ledger audit") as step:
         step.detail = post_fulfilment.trial_balance(target)
-    return Row("trial balance of the ledger", "0, 0 differences", step.detail)
+    return Row("trial balance of the ledger", "balance 0, 0 differences", step.detail)
 
 
 def _run() -> str:

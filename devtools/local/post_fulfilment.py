@@ -216,4 +216,4 @@ def trial_balance(target: Target) -> str:
 
     wait_until(balanced, STEP_SECONDS, 1.0)
     sums: Sequence[int] = [one["sum"] for one in answer["balances"].values()]
-    return f"{sum(map(abs, sums))}, {len(answer['differences'])} differences"
+    return f"balance {sum(map(abs, sums))}, {len(answer['differences'])} differences"
