@@ -31,6 +31,7 @@ DUE: dict[str, tuple[AmountDue, ...]] = {
     "cancelling the rest": (Capture("parcel_1", PART),),
     "dispatched": (Capture("parcel_1", PART), Capture("parcel_2", REST)),
     "part lost": (Refund("parcel:parcel_1", PART),),
+    "found after loss": (Refund("parcel:parcel_1", PART),),
     "refund failed": (Refund("parcel:parcel_1", PART, 2),),
     "refund reversed": (Refund("parcel:parcel_1", PART, 2),),
     "all lost": (Refund("parcel:parcel_1", PART), Refund("parcel:parcel_2", REST)),
