@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # `orderflow.aws.clients`: three attempts of 3 s.
 SNS_SECONDS = 9
-_SUBJECT = "Parcel condition"
+_SUBJECT = "Parcel alert"
 
 
 class OperatorAlerts:

@@ -69,6 +69,14 @@ def add(page: Page, name: str = MUG.name) -> None:
     page.get_by_role("button", name=f"Add {name} to the basket").click()
 
 
+def confirmed_order(page: Page, customer: str) -> None:
+    """Sign in, place an order, and wait until it is confirmed."""
+    sign_in(page, customer)
+    add(page)
+    page.click("#place")
+    expect(page.locator("#order-state")).to_contain_text("confirmed")
+
+
 def test_order_is_placed_followed_and_cancelled(browser: Browser, server: PageServer):
     with shopping(browser, server) as page:
         sign_in(page, "bob")
@@ -90,10 +98,7 @@ def test_order_is_placed_followed_and_cancelled(browser: Browser, server: PageSe
 
 def test_delivered_order_is_returned_and_its_invoice_downloaded(browser: Browser, server: PageServer, stack: DeployedStack):
     with shopping(browser, server) as page:
-        sign_in(page, "ann")
-        add(page)
-        page.click("#place")
-        expect(page.locator("#order-state")).to_contain_text("confirmed")
+        confirmed_order(page, "ann")
         expect(page.locator("#return")).to_be_disabled()
         order_id, carrier = page.locator("#order-id").inner_text(), Carrier(stack.target)
         eventually(
@@ -182,10 +187,7 @@ def test_every_invalid_field_is_named_where_the_customer_looks(browser: Browser,
 
 def test_expired_token_is_explained_and_replaced_by_signing_in(browser: Browser, server: PageServer, stack: DeployedStack):
     with shopping(browser, server) as page:
-        sign_in(page, "bob")
-        add(page)
-        page.click("#place")
-        expect(page.locator("#order-state")).to_contain_text("confirmed")
+        confirmed_order(page, "bob")
         page.evaluate("token => sessionStorage.setItem('token', token)", issuer.token(stack.target, "bob", expires_in=-60))
 
         expect(page.locator("#message")).to_have_text("Your sign-in has expired: sign in again.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,6 +37,13 @@ def recount(aws: Aws) -> None:
     aggregation.aggregate(store(aws), datetime.now(UTC) + aggregation.RECOUNT_DELAY, lambda: True)
 
 
+def lose(aws: Aws, chosen: Callable[[str], bool]) -> None:
+    """Delete the sums of the chosen periods."""
+    for item in aws.dynamodb.items("AnalyticsSums"):
+        if chosen(item["period"]["S"]):
+            aws.dynamodb.client.delete_item(TableName="AnalyticsSums", Key={"period": item["period"], "place": item["place"]})
+
+
 def test_recount_reproduces_all_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aggregation, "_ITEMS_PER_RESET", 7)
     aws = counted()
@@ -48,9 +55,7 @@ def test_recount_reproduces_all_sums(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_recount_restores_lost_sums() -> None:
     aws = counted()
     wanted = sums(aws)
-    for item in aws.dynamodb.items("AnalyticsSums"):
-        if item["period"]["S"] in {"top", "board", "products/all"}:
-            aws.dynamodb.client.delete_item(TableName="AnalyticsSums", Key={"period": item["period"], "place": item["place"]})
+    lose(aws, lambda period: period in {"top", "board", "products/all"})
     assert sums(aws) != wanted
     recount(aws)
     assert sums(aws) == wanted
@@ -59,9 +64,7 @@ def test_recount_restores_lost_sums() -> None:
 def test_replay_and_recount_restore_lost_count_batches() -> None:
     aws = counted()
     wanted = sums(aws)
-    for item in aws.dynamodb.items("AnalyticsSums"):
-        if item["period"]["S"].startswith("2026-02-01T"):
-            aws.dynamodb.client.delete_item(TableName="AnalyticsSums", Key={"period": item["period"], "place": item["place"]})
+    lose(aws, lambda period: period.startswith("2026-02-01T"))
     count_events.handler(streamed(*EVENTS), CONTEXT)
     aggregate.handler({}, CONTEXT)
     assert sums(aws) != wanted

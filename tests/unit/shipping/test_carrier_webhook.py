@@ -18,7 +18,7 @@ from shipping.domain import carrier_events
 from shipping.handlers import receive_webhook, retry_carrier_events
 from shipping.shipments import UnknownShipment, order_id_of, shipment_id
 from tests.conftest import ENVIRONMENT, ROOT
-from tests.fakes.aws.dynamodb import throttled
+from tests.fakes.aws.dynamodb import Crash, throttled
 from tests.support import webhooks
 from tests.support.clock import recorded_at
 from tests.support.orders import START
@@ -374,6 +374,23 @@ class TestRetryCarrierEvents:
         for report in (recorded, reported, reported, recorded):
             assert deliver(report, parcel_id="parcel_1")
         assert types() == ["ShipmentDispatched", f"Shipment{recorded.title()}", "ShipmentReportContradicted"]
+
+    @pytest.mark.parametrize("moment", ["before", "after"])
+    def test_contradicting_report_is_recorded_once_despite_a_crash(self, deliver: Deliver, aws: Any, moment: str) -> None:
+        confirmed()
+        assert deliver("dispatched", parcel_id="parcel_1", lines=TWO)
+        assert deliver("lost", parcel_id="parcel_1")
+
+        def crash(operation: str, _request: Any) -> None:
+            if operation in {"PutItem", "TransactWriteItems"}:
+                raise Crash
+
+        setattr(aws.dynamodb, moment, crash)
+        with pytest.raises(Crash):
+            deliver("delivered", parcel_id="parcel_1")
+        setattr(aws.dynamodb, moment, None)
+        assert deliver("delivered", parcel_id="parcel_1")
+        assert types() == ["ShipmentDispatched", "ShipmentLost", "ShipmentReportContradicted"]
 
     def test_nothing_is_dispatched_after_a_recall(self, deliver: Deliver) -> None:
         confirmed()
