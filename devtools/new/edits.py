@@ -20,7 +20,7 @@ def add_context(root: Path, context: str) -> list[Path]:
     title = "".join(map(str.title, context.split("_")))
     template, makefile, project = root / "template.yaml", root / "functions" / "Makefile", root / "pyproject.toml"
     properties = f"{{LogGroupName: !Sub '/aws/lambda/${{AWS::StackName}}-{context}', RetentionInDays: 30}}"
-    logs = f"  {title}Logs: {{Type: AWS::Logs::LogGroup,\n  {' ' * len(title)}       Properties: {properties}}}\n"
+    logs = f"  {title}Logs: {{Type: AWS::Logs::LogGroup,\n    Properties: {properties}}}\n"
     text = template.read_text("utf-8")
     template.write_text(text.replace(LAST_SECTION, f"  # == {title} ==\n{logs}\n{LAST_SECTION}", 1), "utf-8")
     rule = f"build-{title}%:\n\t$(call context,{context})\n\n"
@@ -70,4 +70,4 @@ def _with_queue(text: str, actions: str, resource: str) -> str:
         separator = ", " if len(last) + len(resource) + 3 <= WIDTH else f",\n{indent}"
         return f"{found[0].removesuffix(']')}{separator}{resource}]"
 
-    return re.sub(rf"Action: {re.escape(actions)}[^\n]*\n +Resource:\n +\[!GetAtt [^\]]*\]", appended, text)
+    return re.sub(rf"Action: {re.escape(actions)}[^\n]*\n +Resource: \[!GetAtt [^\]]*\]", appended, text)

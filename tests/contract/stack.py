@@ -174,7 +174,7 @@ class Stack:
             for statement in self.statements(role)
             if statement["Effect"] == "Allow"
             for action in listed(statement["Action"])
-            for resource in listed(statement["Resource"])
+            for resource in self.chosen(listed(statement["Resource"]))
         }
         if bounded and "PermissionsBoundary" in self.resources[role]["Properties"]:
             boundary = referred(self.resources[role]["Properties"]["PermissionsBoundary"])
@@ -258,6 +258,15 @@ def aws_managed(policy: Any) -> str:
 def listed(value: Any) -> list[Any]:
     """Return a list unchanged and any other value as a list of one."""
     return value if isinstance(value, list) else [value]
+
+
+def branches(value: Any) -> Iterator[Any]:
+    """Return the elements of a list, all branches of Fn::If included."""
+    for one in listed(value):
+        if "Fn::If" in one:
+            yield from branches(one["Fn::If"][1:])
+        elif one != {"Ref": "AWS::NoValue"}:
+            yield one
 
 
 def referred(value: Any) -> str:

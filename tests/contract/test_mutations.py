@@ -68,7 +68,7 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     "the schedules' role for one more function": lambda d: own(d, "SchedulerRole")[0]["Resource"].append(
         {"Fn::GetAtt": ["OperationsRedrive", "Arn"]}
     ),
-    "a rule's role for the rules of every bus": lambda d: statements(d, "ReviewRuleRole", "AssumeRolePolicyDocument")[0]["Condition"].pop(
+    "the rules' role for every rule": lambda d: statements(d, "WorkflowRulesRole", "AssumeRolePolicyDocument")[0]["Condition"].pop(
         "ArnLike"
     ),
     "Firehose's role for every account": lambda d: statements(d, "AuditDeliveryRole", "AssumeRolePolicyDocument")[0].pop("Condition"),
@@ -179,7 +179,7 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     "the payment token read by one more function": lambda d: own(d, "OrdersGetRole").append(
         allow("dynamodb:GetItem", {"Fn::GetAtt": ["PaymentTokens", "Arn"]})["Statement"][0]
     ),
-    "every workflow started": lambda d: own(d, "FulfilmentRuleRole")[0].update(Resource="*"),
+    "every workflow started": lambda d: own(d, "WorkflowRulesRole")[0].update(Resource="*"),
     "every function invoked": lambda d: own(d, "FulfilmentRole")[0].update(Resource="*"),
     "an IAM user": lambda d: add(d, "User", "IAM::User", Policies=[{"PolicyName": "x", "PolicyDocument": allow("s3:GetObject", "*")}]),
     "a table with a policy": lambda d: properties(d, "OrderLog").update(

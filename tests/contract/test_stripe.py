@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ENVIRONMENT, ROOT
 from tests.contract.stack import Stack, referred
 
-ONLY_WITH_STRIPE = {"StripePolicy", "StripeSecretPolicy", "StripePayments", "PaymentRoutes", "ProviderChoicePolicy"}
+ONLY_WITH_STRIPE = {"StripePolicy", "StripePayments", "PaymentRoutes"}
 CHOOSES = "PaymentsAuthorize"
 WEBHOOK = "PaymentsWebhook"
 SETTINGS = ("STRIPE_SECRET_ARN", "STRIPE_PAYMENTS_TABLE", "PAYMENT_ROUTES_TABLE")
@@ -44,19 +44,16 @@ def test_functions_using_stripe_have_sdk_settings_and_permissions(stack: Stack) 
         role = stack.resources[referred(function["Role"])]["Properties"]
         assert layer.startswith("StripeLayer"), name
         assert set(SETTINGS) <= set(function["Environment"]["Variables"]), name
-        assert with_stripe(role["ManagedPolicyArns"]) == {"StripePolicy"} | ({"ProviderChoicePolicy"} if name == CHOOSES else set()), name
+        assert with_stripe(role["ManagedPolicyArns"]) == {"StripePolicy"} | ({"ReadFlagsPolicy"} if name == CHOOSES else set()), name
 
 
 def test_functions_choosing_a_provider_may_read_the_flags(stack: Stack) -> None:
     flag_readers = {name for name, function in provider_users(stack).items() if "FLAGS" in function["Environment"]["Variables"]}
     condition, flags, empty = stack.of("Lambda::Function")[CHOOSES]["Environment"]["Variables"]["FLAGS"]["Fn::If"]
-    actions = {action for action, _ in stack.grants("FraudScreenRole") if action.startswith("appconfig:")}
-    [resource] = {resource for action, resource in stack.grants("FraudScreenRole") if action.startswith("appconfig:")}
 
     assert flag_readers == {CHOOSES}
     assert (condition, empty) == ("UseStripe", "")
     assert flags == stack.of("Lambda::Function")["FraudScreen"]["Environment"]["Variables"]["FLAGS"]
-    assert attached(stack, "ProviderChoicePolicy") == {(action, resource) for action in actions}
 
 
 def test_other_functions_have_neither_stripe_sdk_nor_permissions(stack: Stack) -> None:
@@ -71,18 +68,16 @@ def test_webhook_function_has_the_sdk_and_one_secret(stack: Stack) -> None:
     role = stack.resources[referred(webhook["Role"])]["Properties"]
     [layer] = with_stripe(webhook["Layers"])
     of_stripe, own = webhook["Environment"]["Variables"]["PAYMENTS_WEBHOOK_SECRET"]["Fn::If"][1:]
-    [statement] = [one["Fn::If"] for one in role["Policies"][0]["PolicyDocument"]["Statement"] if "Fn::If" in one]
+    [secret] = [
+        statement["Resource"]
+        for statement in role["Policies"][0]["PolicyDocument"]["Statement"]
+        if statement["Action"] == ["secretsmanager:GetSecretValue"]
+    ]
 
     assert layer.startswith("StripeLayer")
-    assert with_stripe(role["ManagedPolicyArns"]) == {"StripeSecretPolicy"}
-    assert attached(stack, "StripeSecretPolicy") == {("secretsmanager:GetSecretValue", "StripeSecretArn")}
+    assert with_stripe(role["ManagedPolicyArns"]) == set()
     assert (referred(of_stripe), referred(own)) == ("StripeSecretArn", "PaymentsWebhookSecret")
-    assert (statement[0], referred(statement[1]["Resource"]), referred(statement[2])) == (
-        "UseOurSignature",
-        "PaymentsWebhookSecret",
-        "AWS::NoValue",
-    )
-    assert stack.conditions["UseOurSignature"] == {"Fn::Not": [{"Condition": "UseStripe"}]}
+    assert secret["Fn::If"] == ["UseStripe", of_stripe, own]
 
 
 def test_other_provider_creates_no_stripe_resources(stack: Stack) -> None:
