@@ -105,7 +105,13 @@ class Inventory:
 
     def _restore(self, table: str, item: Mapping[str, Any]) -> None:
         try:
-            self._client.put_item(TableName=table, Item=encode_item(item), ConditionExpression="attribute_not_exists(order_id)")
+            dynamodb.write_item(
+                self._client,
+                self._client.put_item,
+                TableName=table,
+                Item=encode_item(item),
+                ConditionExpression="attribute_not_exists(order_id)",
+            )
         except self._client.exceptions.ConditionalCheckFailedException:
             return
 

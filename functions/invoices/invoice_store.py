@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from orderflow.aws.dynamodb import decode_item, encode_item, stored_item, values
+from orderflow.aws.dynamodb import decode_item, encode_item, stored_item, values, write_item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -109,7 +109,7 @@ class InvoiceStore:
         """
         put: Any = self.put_request(order, number, document, amount, issued_at)["Put"]  # pyright: ignore[reportTypedDictNotRequiredAccess]
         try:
-            self._client.put_item(**put, ReturnValuesOnConditionCheckFailure="ALL_OLD")
+            write_item(self._client, self._client.put_item, **put, ReturnValuesOnConditionCheckFailure="ALL_OLD")
         except self._client.exceptions.ConditionalCheckFailedException as refused:
             if (owner := stored_item(refused)["order_id"]) != order.order_id:
                 message = f"{number} belongs to {owner}, not to {order.order_id}"

@@ -75,7 +75,7 @@ class Allowances:
     def restore(self, client: DynamoDBClient, order: Order, expires_at: datetime) -> None:
         """Count an unpaid order of the log in its customer's row, unless the row has it."""
         with suppress(client.exceptions.ConditionalCheckFailedException):
-            client.update_item(**self._restore_request(order, expires_at))
+            dynamodb.write_item(client, client.update_item, **self._restore_request(order, expires_at))
 
     def _restore_request(self, order: Order, expires_at: datetime) -> UpdateItemInputTypeDef:
         counted = units([order])

@@ -75,7 +75,7 @@ class TrackingStore:
     def replace(self, key: ParcelKey, before: Tracked, after: Tracked) -> bool:
         """Store a parcel if it is as it was `before`, and return whether it was."""
         try:
-            self._client.put_item(**self._put_request(key, before, after))
+            dynamodb.write_item(self._client, self._client.put_item, **self._put_request(key, before, after))
         except self._client.exceptions.ConditionalCheckFailedException:
             return False
         return True

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orderflow.aws import dynamodb
-from tests.fakes.aws.dynamodb import FakeDynamoDB
+from tests.fakes.aws.dynamodb import FakeDynamoDB, client_error
 from tests.fakes.aws.environment import TABLES
 
 SCALARS = st.text() | st.booleans() | st.integers(-(10**30), 10**30)
@@ -30,6 +30,25 @@ def test_codec_agrees_with_boto3(item: dict[str, Any]) -> None:
     ours = dynamodb.encode_item(item)
     assert {name: TypeDeserializer().deserialize(one) for name, one in ours.items()} == item
     assert dynamodb.decode_item(serialized) == item
+
+
+@pytest.mark.parametrize("conflicts", [0, dynamodb.ATTEMPTS - 1, dynamodb.ATTEMPTS])
+def test_write_of_an_item_in_a_transaction_is_retried(conflicts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
+    database, left = FakeDynamoDB(*TABLES), iter(range(conflicts))
+
+    def hold(operation: str, _parameters: Any) -> None:
+        if next(left, None) is not None:
+            raise client_error(operation, "TransactionConflictException", "Transaction is ongoing for the item")
+
+    database.before = hold
+    item = {"TableName": "Stock", "Item": {"sku": {"S": "MUG-BLUE"}}}
+    if conflicts == dynamodb.ATTEMPTS:
+        with pytest.raises(dynamodb.TransactionConflict):
+            dynamodb.write_item(database.client, database.client.put_item, **item)
+    else:
+        dynamodb.write_item(database.client, database.client.put_item, **item)
+        assert len(database.items("Stock")) == 1
 
 
 def test_numbers_stay_whole_numbers() -> None:

@@ -20,7 +20,7 @@ from shipping.domain.tracking import Track
 from shipping.handlers import check_silent_parcels, track_parcels
 from shipping.parcel_tracking import ParcelTracking
 from shipping.tracking_store import ParcelKey, TrackingStore
-from tests.fakes.aws.dynamodb import throttled
+from tests.fakes.aws.dynamodb import client_error, throttled
 from tests.support.prepared import an_order
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping" / "track_parcels"
@@ -160,6 +160,21 @@ def test_concurrent_batches_are_both_counted(deliver: Callable[..., list[str]], 
     assert deliver(body(reading(2, 50))) == []
     known = track_of(tracks)
     assert (known.lowest, known.highest, known.readings) == (10, 50, 2)
+
+
+def test_track_held_by_a_transaction_is_written_again(
+    deliver: Callable[..., list[str]], tracks: TrackingStore, aws: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
+    held = iter([True, True])
+
+    def hold(operation: str, _parameters: Any) -> None:
+        if operation == "PutItem" and next(held, False):
+            raise client_error(operation, "TransactionConflictException", "Transaction is ongoing for the item")
+
+    aws.dynamodb.before = hold
+    assert deliver(body(reading(0))) == []
+    assert track_of(tracks).readings == 1
 
 
 def test_track_expires_after_90_days(deliver: Callable[..., list[str]], aws: Any) -> None:

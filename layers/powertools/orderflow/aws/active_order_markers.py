@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orderflow.aws.dynamodb import values
+from orderflow.aws.dynamodb import values, write_item
 from orderflow.aws.observability import logger
 from orderflow.aws.order_log_items import active_marker, active_shard, event_key
 from orderflow.domain.order import marker
@@ -51,7 +51,9 @@ class ActiveOrderMarkers:
             update = "SET open_shard = :shard, open_version = :version" + (", open_since = :since" if since else "")
             named |= {"shard": active_shard(order.order_id, waits), **({"since": since} if since else {})}
         try:
-            self._client.update_item(
+            write_item(
+                self._client,
+                self._client.update_item,
                 TableName=self._table,
                 Key=event_key(order.order_id, 1),
                 UpdateExpression=update,

@@ -189,6 +189,23 @@ def stored_item(failed: ClientError) -> dict[str, Any]:
     return decode_item(cast("dict[str, Any]", failed.response).get("Item", {}))
 
 
+def write_item[A](client: DynamoDBClient, operation: Callable[..., A], **request: Any) -> A:
+    """Write one item that transactions write as well, retried while one of them holds it: `write_item(client, client.put_item, Item=...)`.
+
+    DynamoDB rejects a write of an item in a transaction, and botocore does not retry it
+    (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-conflict-handling).
+
+    Raises:
+        TransactionConflict: a transaction held the item in every attempt.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return operation(**request)
+        except client.exceptions.TransactionConflictException:
+            backoff(attempt + 1)
+    raise TransactionConflict
+
+
 def transact(
     client: DynamoDBClient,
     items: Sequence[TransactWriteItemTypeDef],

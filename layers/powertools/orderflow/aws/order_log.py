@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orderflow.aws.active_order_markers import ActiveOrderMarkers
-from orderflow.aws.dynamodb import ATTEMPTS, Conflict, TransactionConflict, backoff, encode_item, transact
+from orderflow.aws.dynamodb import ATTEMPTS, Conflict, encode_item, transact, write_item
 from orderflow.aws.event_envelopes import OrderChange, next_event, next_events
 from orderflow.aws.observability import measure, measure_all
 from orderflow.aws.order_cache import OrderCache
@@ -272,20 +272,9 @@ class OrderLog:
 
     def _append_one(self, put: PutTypeDef) -> None:
         try:
-            self._put(**put)
+            write_item(self._client, self._client.put_item, **put)
         except self._client.exceptions.ConditionalCheckFailedException:
             raise Conflict from None
-
-    def _put(self, **request: Any) -> None:
-        """Put an item, retried while another transaction, such as one that sets a marker, holds it."""
-        for attempt in range(ATTEMPTS):
-            try:
-                self._client.put_item(**request)
-            except self._client.exceptions.TransactionConflictException:
-                backoff(attempt + 1)
-            else:
-                return
-        raise TransactionConflict
 
     def _put_request(self, item: dict[str, Any]) -> PutTypeDef:
         return {"TableName": self._table, "Item": encode_item(item), "ConditionExpression": "attribute_not_exists(order_id)"}

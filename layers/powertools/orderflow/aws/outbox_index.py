@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from orderflow.aws.dynamodb import decode_item, key, values
+from orderflow.aws.dynamodb import decode_item, key, values, write_item
 from orderflow.aws.order_log_items import PENDING
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ class OutboxIndex:
     def clear(self, order_id: str, version: int) -> None:
         """Remove a published event from the index."""
         try:
-            self._client.update_item(
+            write_item(
+                self._client,
+                self._client.update_item,
                 TableName=self._table,
                 Key=key(order_id=order_id, version=version),
                 UpdateExpression="SET published = :true REMOVE outbox, outbox_since",
