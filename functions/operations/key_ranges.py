@@ -52,11 +52,16 @@ def kinesis_records(key_range: KeyRange, client: Any) -> Iterator[dict[str, Any]
 
 
 def _records(client: Any, iterator: str | None, key_range: KeyRange, number_of: Callable[[Any], str]) -> Iterator[dict[str, Any]]:
-    last = int(key_range.end_sequence_number)
+    first, last, found = int(key_range.start_sequence_number), int(key_range.end_sequence_number), False
     for _ in range(_MAX_PAGES):
         page = client.get_records(ShardIterator=iterator)
         for record in page["Records"]:
             number = int(number_of(record))
+            if not found and number > first:
+                # The first record of the batch expired, and with it perhaps others: Kinesis continues with the oldest that it has.
+                message = f"shard {key_range.shard_id} begins after record {key_range.start_sequence_number}"
+                raise RecordsExpired(message)
+            found = True
             if number <= last:
                 yield record
             if number >= last:

@@ -48,13 +48,15 @@ class Shard:
     def __init__(self, *records: Any) -> None:
         self.records = records
         self.trimmed = False
+        self.oldest = 1
 
     def get_shard_iterator(self, **received: Any) -> Any:
         assert (received.get("StreamARN") == KINESIS) != (received.get("StreamArn") == TABLE)
         assert (received["ShardId"], received["ShardIteratorType"]) == ("shard-1", "AT_SEQUENCE_NUMBER")
         if self.trimmed:
             raise client_error("GetShardIterator", "TrimmedDataAccessException", "expired")
-        return {"ShardIterator": received.get("StartingSequenceNumber") or received["SequenceNumber"]}
+        first = int(received.get("StartingSequenceNumber") or received["SequenceNumber"])
+        return {"ShardIterator": str(max(first, self.oldest))}
 
     def get_records(self, *, ShardIterator: str) -> Any:  # noqa: N803 - botocore's name
         first = int(ShardIterator)
@@ -162,6 +164,17 @@ def test_batch_with_expired_records_stays(run: Run) -> None:
     answer, queues = run(failed_batch("ledger-post", 1, 1), kinesis=shard)
 
     assert (answer["failed"], len(queues.left)) == (1, 1)
+
+
+@pytest.mark.parametrize("oldest", [2, 4])
+def test_batch_whose_first_records_expired_stays(run: Run, oldest: int) -> None:
+    shard = of_kinesis(*(event("PaymentCaptured", f"ord_{number}") for number in range(1, 6)))
+    shard.oldest = oldest
+    body = failed_batch("ledger-post", 1, 3)
+
+    answer, queues = run(body, kinesis=shard)
+
+    assert (answer["failed"], queues.left, queues.sent) == (1, [body], {})
 
 
 def test_batch_refused_by_the_queue_stays(run: Run) -> None:
