@@ -99,7 +99,10 @@ class StockShards:
         return replace(allocation, placements=tuple(allocated))
 
     def reserved(self) -> dict[str, int]:
-        """Return how many units of each product are reserved; products without are left out."""
+        """Return how many units of each product are reserved; products without are left out.
+
+        A row whose goods were received before its first order has no attribute `reserved`, and DynamoDB finds it different from zero.
+        """
         found: dict[str, int] = {}
         for item in dynamodb.read_items(
             self._client.scan,
@@ -109,7 +112,7 @@ class StockShards:
             ProjectionExpression="sku, reserved",
         ):
             sku = sku_of(item["sku"])
-            found[sku] = found.get(sku, 0) + item["reserved"]
+            found[sku] = found.get(sku, 0) + item.get("reserved", 0)
         return found
 
     def correct(self, sku: str, reserved: int, shipped: int) -> Correction:

@@ -73,6 +73,18 @@ def test_every_sample_has_its_answer(name: str, aws: Aws, context: Any) -> None:
     assert reconcile_stock.handler(sample(name), context).items() >= expected(name).items()
 
 
+def test_received_product_without_orders_is_no_difference(database: FakeDynamoDB, run: Callable[[], dict[str, Any]]) -> None:
+    # The update by which docs/operations.md receives goods, for a product without a row.
+    database.client.update_item(
+        TableName="Stock",
+        Key={"sku": {"S": "MUG-NEW"}},
+        UpdateExpression="ADD available :by",
+        ExpressionAttributeValues={":by": {"N": "12"}},
+    )
+    confirmed("ord_1")
+    assert run()["differences"] == 0
+
+
 def test_matching_tables_are_unchanged(
     database: FakeDynamoDB, run: Callable[[], dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
