@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from notifications.domain import emails
+from orderflow.aws.idempotency import WRITE_SECONDS
 from orderflow.aws.observability import logger, measure
 from orderflow.domain import metrics
 
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
 
 # `orderflow.aws.clients` gives SES one attempt: 1 s to connect, 10 s to answer.
 SES_SECONDS = 11
+# How long an email waits for the sending rate at most, before it is sent again.
+_PAUSE_SECONDS = 1.5
+# SES refuses an email with one of these codes for its sending rate and for its daily quota; the message tells them apart
+# (https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html).
+_THROTTLED = {"Throttling", "ThrottlingException"}
+_RATE_EXCEEDED = "Maximum sending rate exceeded"
 
 
 class EmailRefused(RuntimeError):
@@ -49,31 +58,50 @@ class EmailSender:
             logger.info("email_skipped_for_replay", replay=delivered.replay_name)
             return
         email = emails.compose(delivered.event)
-        self.once.perform(delivered.event, lambda: self._send(email, delivered.event), context)
+        self.once.perform(delivered.event, lambda: self._send(email, delivered.event, context), context)
 
-    def _send(self, email: emails.Email, event: Event) -> str:
-        """Send an email and return its SES message id.
+    def _send(self, email: emails.Email, event: Event, context: LambdaContext) -> str:
+        """Send an email and return its SES message id. Above the sending rate, the email waits while the invocation has time.
 
         Raises:
             EmailRefused: SES refused the email.
         """
-        try:
-            answer = self.ses.send_email(
-                Source=self.sender,
-                Destination={"ToAddresses": [email.to]},
-                Message={
-                    "Subject": {"Data": email.subject, "Charset": "UTF-8"},
-                    "Body": {"Text": {"Data": email.text, "Charset": "UTF-8"}},
-                },
-                Tags=[
-                    {"Name": "type", "Value": event.type},
-                    {"Name": "order_id", "Value": event.order_id},
-                    {"Name": "order_version", "Value": str(event.order_version)},
-                ],
-            )
-        except ClientError as error:
-            raise EmailRefused(error.response.get("Error", {}).get("Code", "unknown")) from None
+        while True:
+            try:
+                message_id = self._request(email, event)
+            except ClientError as error:
+                if not _is_rate_exceeded(error) or not _has_time(context):
+                    raise EmailRefused(error.response.get("Error", {}).get("Code", "unknown")) from None
+                time.sleep(random.uniform(0.1, _PAUSE_SECONDS))  # noqa: S311 - jitter, not a secret
+            else:
+                break
         delay = datetime.now(UTC) - event.appended_at
         measure(metrics.EMAIL_DELAY_SECONDS, max(0.0, round(delay.total_seconds(), 3)))
-        logger.info("email_sent", type=event.type, email_id=answer["MessageId"])
-        return answer["MessageId"]
+        logger.info("email_sent", type=event.type, email_id=message_id)
+        return message_id
+
+    def _request(self, email: emails.Email, event: Event) -> str:
+        return self.ses.send_email(
+            Source=self.sender,
+            Destination={"ToAddresses": [email.to]},
+            Message={
+                "Subject": {"Data": email.subject, "Charset": "UTF-8"},
+                "Body": {"Text": {"Data": email.text, "Charset": "UTF-8"}},
+            },
+            Tags=[
+                {"Name": "type", "Value": event.type},
+                {"Name": "order_id", "Value": event.order_id},
+                {"Name": "order_version", "Value": str(event.order_version)},
+            ],
+        )["MessageId"]
+
+
+def _is_rate_exceeded(refused: ClientError) -> bool:
+    """Return whether SES refused an email, which was not sent, because of the sending rate alone."""
+    error = refused.response.get("Error", {})
+    return error.get("Code") in _THROTTLED and _RATE_EXCEEDED in error.get("Message", "")
+
+
+def _has_time(context: LambdaContext) -> bool:
+    """Return whether the invocation has time to wait once more, and then to send and to record the email."""
+    return context.get_remaining_time_in_millis() > (_PAUSE_SECONDS + SES_SECONDS + WRITE_SECONDS) * 1000

@@ -227,6 +227,40 @@ def test_email_refused_by_ses_is_sent_on_redelivery(ses: FakeSes, lines: io.Stri
     assert len(ses.sent) == 1
 
 
+def exceed_rate(times: float, message: str = "Maximum sending rate exceeded.") -> Callable[[str, Any], None]:
+    """Return a hook by which SES refuses the first `times` emails as too many."""
+    left = times
+
+    def hook(operation: str, _parameters: Any) -> None:
+        nonlocal left
+        if left > 0:
+            left -= 1
+            raise client_error(operation, "Throttling", message)
+
+    return hook
+
+
+def test_email_above_the_sending_rate_is_sent_a_moment_later(ses: FakeSes, clock: Clock) -> None:
+    ses.before = exceed_rate(3)
+    assert deliver(sample("confirmed"), clock=clock) == FINISHED
+    assert len(ses.sent) == 1
+
+
+def test_email_above_the_sending_rate_waits_within_the_timeout(ses: FakeSes, clock: Clock, lines: io.StringIO) -> None:
+    ses.before = exceed_rate(float("inf"))
+    batch = sample("confirmed")
+    assert is_redelivered(deliver(batch, clock=clock), batch)
+    assert clock.seconds > SES_SECONDS + WRITE_SECONDS
+    assert "Throttling" in lines.getvalue()
+
+
+def test_email_above_the_daily_quota_is_not_waited_for(ses: FakeSes, clock: Clock) -> None:
+    ses.before = exceed_rate(float("inf"), "Daily message quota exceeded.")
+    batch = sample("confirmed")
+    assert is_redelivered(deliver(batch, clock=clock), batch)
+    assert ses.calls["SendEmail"] == 1
+
+
 def test_crash_before_sending_leaves_the_email_to_the_next_delivery(ses: FakeSes, table: FakeDynamoDB) -> None:
     ses.before = crash_at("SendEmail")
     with pytest.raises(Crash):
