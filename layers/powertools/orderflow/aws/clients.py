@@ -5,6 +5,7 @@ botocore is used directly because boto3 on top of it only costs import time here
 
 from __future__ import annotations
 
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -47,6 +48,10 @@ _briefly = Config(
     tcp_keepalive=True,
 )
 _configs = {"ses": _once, "appconfigdata": _briefly}
+# How long an unused connection is good for, of a client without retries: "Lambda purges idle connections over time. Attempting to reuse an
+# idle connection when invoking a function will result in a connection error"
+# (https://docs.aws.amazon.com/lambda/latest/dg/best-practices.html).
+IDLE_SECONDS = 30
 
 
 @overload
@@ -76,4 +81,21 @@ def client(service: Literal["stepfunctions"]) -> SFNClient: ...
 @cache
 def client(service: str) -> Any:
     """Return the process's client of an AWS service; endpoint and region come from the environment."""
-    return _session.create_client(service, config=_configs.get(service, _config))
+    created = _session.create_client(service, config=_configs.get(service, _config))
+    if service in _configs:
+        _close_idle_connections(created)
+    return created
+
+
+def _close_idle_connections(created: Any) -> None:
+    """Let a client connect again for a request after `IDLE_SECONDS` without one: without retries, a purged connection fails the request."""
+    used_at = time.time()
+
+    def close(**_: object) -> None:
+        nonlocal used_at
+        now = time.time()
+        if now - used_at > IDLE_SECONDS:
+            created.close()
+        used_at = now
+
+    created.meta.events.register("before-send", close)
