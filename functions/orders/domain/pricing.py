@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 MAX_QUANTITY = 999
 MAX_PRICE = 10**11
+# An order of 50 lines with such names, in any script, stays below the 256 KB that an event may have on the bus.
+MAX_NAME_LENGTH = 300
 
 
 class Product(Struct, frozen=True):
     """A product of the catalogue that events can contain."""
 
     sku: Sku
-    name: Annotated[str, Meta(min_length=1)]
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
     unit_price: Money
     active: bool = True
     category: Category | None = None

@@ -9,6 +9,7 @@ import pytest
 from orderflow.aws.dynamodb import TransactionConflict
 from orders import catalogue
 from orders.catalogue import Catalogue
+from orders.domain import pricing
 
 if TYPE_CHECKING:
     from tests.fakes.aws.environment import Aws
@@ -41,6 +42,13 @@ def test_found_and_missing_products_are_cached(products: Catalogue, shop: Aws) -
     for _ in range(3):
         assert set(products.products(["MUG-BLUE", "NOPE", "MUG-BLUE"])) == {"MUG-BLUE"}
     assert reads(shop) == 1
+
+
+@pytest.mark.parametrize(("letters", "known"), [(pricing.MAX_NAME_LENGTH, True), (pricing.MAX_NAME_LENGTH + 1, False)])
+def test_name_that_no_event_could_carry_is_not_for_sale(products: Catalogue, shop: Aws, letters: int, known: bool) -> None:
+    row = next(row for row in shop.dynamodb.items("Catalogue") if row["sku"]["S"] == "MUG-BLUE")
+    shop.dynamodb.seed("Catalogue", {**row, "name": {"S": "\U0001f375" * letters}})
+    assert bool(products.products(["MUG-BLUE"])) == known
 
 
 def test_only_missing_products_are_read(products: Catalogue, shop: Aws) -> None:

@@ -12,7 +12,11 @@ import pytest
 from msgspec.structs import replace
 
 from orderflow.aws.event_bus import MAX_BYTES, NotPublished
-from orderflow.domain.events import STREAM_ONLY_EVENTS, encode
+from orderflow.domain.events import STREAM_ONLY_EVENTS, Address, Customer, Line, OrderPlaced, TemperatureRange, encode
+from orderflow.domain.money import Money
+from orderflow.domain.order import Order
+from orders.api_models import MAX_LINES
+from orders.domain import pricing
 from orders.handlers import publish
 from orders.stream_publication import LAGS_EVERY, PublicationLags
 from tests.conftest import ENVIRONMENT
@@ -275,3 +279,18 @@ class TestLag:
         publish_all(context, one)
         [lag] = measured.values(capsys.readouterr().out)["PublicationLagSeconds"]
         assert 7 <= lag < 20
+
+
+def test_largest_order_fits_on_the_bus_and_into_every_queue() -> None:
+    """An order of the most lines with the longest texts, in a script of which every character needs four bytes, and twelve in ASCII."""
+    emoji = "\U0001f375"
+    address = Address(emoji * 100, emoji * 200, emoji * 100, emoji * 20, "DE", street2=emoji * 200, region=emoji * 100)
+    range_ = TemperatureRange(-1000, 1000)
+    lines = [
+        Line(f"{number:064}", emoji * pricing.MAX_NAME_LENGTH, 999, Money(pricing.MAX_PRICE, "EUR"), "c" * 64, range_)
+        for number in range(MAX_LINES)
+    ]
+    customer = Customer("c" * 255, f"{'m' * 64}@{'d' * 189}")
+    placed = OrderPlaced(customer, tuple(lines), Money(MAX_LINES * 999 * pricing.MAX_PRICE, "EUR"), address, "DE")
+    document = encode(replace(orders.event(Order(order_id=orders.ORDER_ID), placed), correlation_id="x" * 64)).decode()
+    assert len(json.dumps(json.loads(document))) < MAX_BYTES
