@@ -4,12 +4,13 @@ Every row is validated first by the rules of the functions that sell it. With a 
 """
 
 import csv
+import io
 import re
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 
 from msgspec import ValidationError, convert
@@ -19,12 +20,15 @@ from devtools import ui
 from devtools.cli import UserError
 from devtools.products import Product
 from devtools.target import Target
+from orderflow.aws import dynamodb
 from orderflow.domain import documents
 from orderflow.domain.money import charge_step
 from orders.domain import pricing
 
 REQUIRED = ("sku", "name", "unit_price", "currency", "stock")
 OPTIONAL = ("category", "active", "lowest_temperature", "highest_temperature")
+# Spreadsheets separate by semicolons where the comma is the decimal sign.
+DELIMITERS = (",", ";", "\t")
 BOOLEANS = {"": True, "true": True, "false": False}
 MAX_STOCK = 1_000_000_000
 
@@ -49,12 +53,18 @@ def read(path: Path) -> Catalog:
         raise UserError(f"FILE {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UserError(f"FILE {path} is not UTF-8 text") from None
-    return parse(text.splitlines())
+    return parse(io.StringIO(text, newline=""))
 
 
 def parse(lines: Iterable[str]) -> Catalog:
-    """Parse the lines of a CSV file. Raises UserError for a header without a required column or with an unknown one."""
-    reader = csv.DictReader(lines, restkey="_more", restval=None, strict=True)
+    """Parse the lines of a CSV file, whose header shows the separator of its values.
+
+    Raises UserError for a header without a required column or with an unknown one.
+    """
+    rest = iter(lines)
+    header = next(rest, "")
+    delimiter = max(DELIMITERS, key=header.count)
+    reader = csv.DictReader(chain([header], rest), restkey="_more", restval=None, strict=True, delimiter=delimiter)
     columns = list(reader.fieldnames or ())
     missing, unknown = [name for name in REQUIRED if name not in columns], sorted(set(columns) - {*REQUIRED, *OPTIONAL})
     if missing or unknown:
@@ -78,7 +88,8 @@ def _rows(reader: "csv.DictReader[str]", found: Catalog) -> Iterator[tuple[int, 
     try:
         for row in reader:
             if "_more" in row or None in row.values():
-                found.errors.append(f'line {reader.line_num}: it has not {len(reader.fieldnames or ())} values; quote a comma as in "a, b"')
+                values = len(reader.fieldnames or ())
+                found.errors.append(f'line {reader.line_num}: it has not {values} values; quote a separator as in "a, b"')
             else:
                 yield reader.line_num, row
     except csv.Error as error:
@@ -123,8 +134,9 @@ def _temperature_range(row: dict[str, str]) -> dict[str, int] | None:
 
 
 def _name(text: str) -> str:
+    """Return a name on one line: emails and invoices have a line for each product."""
     try:
-        return documents.cleaned(text.strip())
+        return documents.cleaned(" ".join(text.split()))
     except ValueError as error:
         raise RowError(f"name: {error}") from None
 
@@ -144,11 +156,12 @@ def write(target: Target, products: Iterable[Product]) -> int:
 
 
 def _put(target: Target, product: Product) -> bool:
-    dynamodb, tables = target.client("dynamodb"), target.resources
-    dynamodb.put_item(TableName=tables["Catalogue"], Item=product.catalogue_row())
+    client, tables = target.client("dynamodb"), target.resources
+    client.put_item(TableName=tables["Catalogue"], Item=product.catalogue_row())
+    stock = {"TableName": tables["Stock"], "Item": product.stock_row(), "ConditionExpression": "attribute_not_exists(sku)"}
     try:
-        dynamodb.put_item(TableName=tables["Stock"], Item=product.stock_row(), ConditionExpression="attribute_not_exists(sku)")
-    except dynamodb.exceptions.ConditionalCheckFailedException:
+        dynamodb.write_item(client, client.put_item, **stock)
+    except client.exceptions.ConditionalCheckFailedException:
         return False
     return True
 

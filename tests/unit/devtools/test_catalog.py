@@ -1,6 +1,8 @@
 """`make catalog`: every row is validated before any is written, by the rules of the functions that sell it."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -8,6 +10,10 @@ from devtools.cli import UserError
 from devtools.commands import parsed
 from devtools.ops import catalog
 from devtools.products import Product
+from orderflow.aws import dynamodb
+from orders.domain import pricing
+from tests.conftest import Aws
+from tests.fakes.aws.dynamodb import client_error
 
 HEADER = "sku,name,unit_price,currency,stock,category,active"
 MUG = "MUG-1,Blue mug,1250,EUR,10,tableware,true"
@@ -96,6 +102,40 @@ def test_nothing_is_written_when_a_row_is_wrong(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(catalog, "write", lambda *_: pytest.fail("rows were written"))
     with pytest.raises(UserError, match="nothing was written: 1 rows are wrong"):
         catalog.main(parsed("catalog", "--file", str(file)))
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_file_of_a_european_spreadsheet_is_read(tmp_path: Path, delimiter: str) -> None:
+    rows = [HEADER, MUG, 'TEE,"Grüner Tee, 200 g",990,EUR,5,pantry,'.replace('"Grüner Tee, 200 g"', "Grüner Tee")]
+    file = tmp_path / "products.csv"
+    file.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).replace(",", delimiter).encode())
+    assert [product.name for product in catalog.read(file).products] == ["Blue mug", "Grüner Tee"]
+
+
+@pytest.mark.parametrize("pause", ["\n", "\r\n", "\u2028", "\x85", "\x0b"])
+def test_line_separator_within_a_name_is_a_space(tmp_path: Path, pause: str) -> None:
+    file = tmp_path / "products.csv"
+    file.write_bytes(f"{HEADER}\n{MUG.replace('Blue mug', f'"Blue{pause}mug"')}\n{MUG.replace('MUG-1', 'MUG-2')}\n".encode())
+    found = catalog.read(file)
+    assert (found.errors, [product.name for product in found.products]) == ([], ["Blue mug", "Blue mug"])
+
+
+def test_name_that_no_order_could_publish_is_refused() -> None:
+    [line] = errors(MUG.replace("Blue mug", "B" * (pricing.MAX_NAME_LENGTH + 1)))
+    assert str(pricing.MAX_NAME_LENGTH) in line
+
+
+def test_products_are_written_while_orders_hold_their_stock(monkeypatch: pytest.MonkeyPatch, aws: Aws) -> None:
+    monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
+    held = iter([True, True])
+
+    def hold(operation: str, parameters: Any) -> None:
+        if parameters.get("TableName") == "Stock" and next(held, False):
+            raise client_error(operation, "TransactionConflictException", "Transaction is ongoing for the item")
+
+    aws.dynamodb.before = hold
+    target: Any = SimpleNamespace(client=lambda _: aws.dynamodb.client, resources={"Catalogue": "Catalogue", "Stock": "Stock"})
+    assert catalog.write(target, [Product("MUG-1", "Blue mug", 1250, 10)]) == 1
 
 
 def test_missing_file_is_one_line(tmp_path: Path) -> None:
