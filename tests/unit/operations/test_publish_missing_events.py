@@ -11,7 +11,7 @@ import pytest
 from operations import missing_events
 from operations.handlers import publish_missing_events
 from operations.missing_events import MissingEventsNotPublished
-from orderflow.aws import order_log_items
+from orderflow.aws import event_bus, order_log_items
 from orderflow.aws.clients import client
 from orderflow.aws.order_log import OrderLog
 from orders.handlers import publish
@@ -131,10 +131,11 @@ def test_unpublishable_event_stays_overdue_and_others_are_published(run: Run, aw
     assert {line["order_id"] for line in logged() if line["message"] == "event_cannot_be_published"} == {"ord_1"}
 
 
-def test_event_refused_by_the_bus_fails_the_run_and_is_retried(run: Run, aws: Aws) -> None:
+def test_event_refused_by_the_bus_fails_the_run_and_is_retried(run: Run, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_bus.time, "sleep", lambda _: None)
     place(LOG, "ord_1")
     place(LOG, "ord_2")
-    aws.events.refuse = {0}
+    aws.events.refuse = {*range(event_bus.ATTEMPTS)}
 
     with pytest.raises(MissingEventsNotPublished, match="1 of 2"):
         run()

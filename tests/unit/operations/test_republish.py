@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from operations.handlers import redrive
+from orderflow.aws import event_bus
 from orderflow.aws.clients import client
 from orderflow.aws.order_log import OrderLog
 from tests.conftest import Aws
@@ -124,7 +125,8 @@ def test_failed_batch_with_expired_records_stays(run: Callable[..., Any]) -> Non
     assert run(failed_batch(1, 1), stream=stream) == ({"queue": "publish", "moved": 0, "failed": 1}, [], [failed_batch(1, 1)])
 
 
-def test_message_refused_by_the_bus_stays(run: Callable[..., Any], aws: Aws) -> None:
-    aws.events.refuse = {0}
+def test_message_refused_by_the_bus_stays(run: Callable[..., Any], aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_bus.time, "sleep", lambda _: None)
+    aws.events.refuse = {*range(event_bus.ATTEMPTS)}
 
     assert run(parked("ord_1", 1)) == ({"queue": "publish", "moved": 0, "failed": 1}, [], [parked("ord_1", 1)])

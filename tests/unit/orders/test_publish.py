@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
+from orderflow.aws import event_bus
 from orderflow.aws.event_bus import MAX_BYTES, NotPublished
 from orderflow.domain.events import STREAM_ONLY_EVENTS, Address, Customer, Line, OrderPlaced, TemperatureRange, encode
 from orderflow.domain.money import Money
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 type Lines = Callable[[], list[dict[str, Any]]]
 DEAD_LETTERS = ENVIRONMENT["PUBLISH_DEAD_LETTERS_URL"]
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_bus.time, "sleep", lambda _: None)
 
 
 def record(version: int = 1, *, padding: int = 0) -> Any:
@@ -87,9 +93,16 @@ def test_call_to_the_stream_has_at_most_five_megabytes(aws: Aws, context: Any) -
     assert aws.kinesis.batches == [26, 4]
 
 
-def test_record_refused_by_the_stream_fails_the_batch(aws: Aws, context: Any) -> None:
+def test_refused_record_is_put_again_with_the_later_ones_of_its_order(aws: Aws, context: Any) -> None:
     aws.kinesis.refuse = {1}
-    with pytest.raises(NotPublished, match=r"1 of 3 .* ProvisionedThroughputExceededException"):
+    assert publish_all(context, record(1), record(2), record(3)) == {"published": 3}
+    assert (versions(aws), streamed(aws)) == ([1, 2, 3], [1, 3, 2, 3])
+
+
+def test_record_refused_in_every_attempt_fails_the_batch(aws: Aws, context: Any) -> None:
+    # The numbers of the second record: a further attempt has the second and the third.
+    aws.kinesis.refuse = {1, 3, 5, 7}
+    with pytest.raises(NotPublished, match=r"1 of 2 .* ProvisionedThroughputExceededException"):
         publish_all(context, record(1), record(2), record(3))
     aws.kinesis.refuse = set()
     publish_all(context, record(1), record(2), record(3))
@@ -136,11 +149,19 @@ def test_empty_batch_calls_nothing(aws: Aws, context: Any) -> None:
     assert not aws.events.calls
 
 
-@pytest.mark.parametrize("refused", [{0}, {3, 7}, {11}])
-def test_entry_refused_by_the_bus_fails_the_batch(aws: Aws, context: Any, refused: set[int]) -> None:
-    batch = [record(version) for version in range(1, 13)]
+@pytest.mark.parametrize(("refused", "batches"), [({0}, [10, 1, 2]), ({3, 7}, [10, 2, 2]), ({11}, [10, 2, 1])])
+def test_refused_entry_is_put_again_alone(aws: Aws, context: Any, refused: set[int], batches: list[int]) -> None:
     aws.events.refuse = refused
-    with pytest.raises(NotPublished, match=f"{len(refused)} of .* ThrottlingException"):
+    assert publish_all(context, *map(record, range(1, 13))) == {"published": 12}
+    assert sorted(versions(aws)) == list(range(1, 13))
+    assert aws.events.batches == batches
+
+
+@pytest.mark.parametrize("refused", [1, 2])
+def test_entry_refused_in_every_attempt_fails_the_batch(aws: Aws, context: Any, refused: int) -> None:
+    batch = [record(version) for version in range(1, 13)]
+    aws.events.refuse = {*range(refused), *range(10, 20)}
+    with pytest.raises(NotPublished, match=f"{refused} of {refused} .* ThrottlingException"):
         publish_all(context, *batch)
     aws.events.refuse = set()
     publish_all(context, *batch)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import random
+import time
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from mypy_boto3_events import EventBridgeClient
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 MAX_ENTRIES = 10
 MAX_BYTES = 256 * 1024  # of one PutEvents call, all its entries together
 _ENVELOPE_BYTES = 256  # of an entry beside its detail: source, detail type, bus
+# Bus and stream accept so much a second and refuse single entries above it, which botocore does not put again
+# (https://docs.aws.amazon.com/streams/latest/dev/developing-producers-with-sdk.html,
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html).
+ATTEMPTS = 4
 
 
 class TooLarge(ValueError):
@@ -56,14 +62,47 @@ class EventBus:
         """Put any number of entries on the bus, in their order.
 
         Raises:
-            NotPublished: the bus refused some of them; those before are published, those after may be.
+            NotPublished: the bus refused some of them in every attempt; those before are published, those after may be.
         """
         for batch in chunked(entries, _weight, most=MAX_ENTRIES, most_bytes=MAX_BYTES):
-            answer = self._client.put_events(Entries=batch)
-            if answer["FailedEntryCount"]:
-                codes = sorted({code for entry in answer["Entries"] if (code := entry.get("ErrorCode"))})
-                message = f"{answer['FailedEntryCount']} of {len(batch)} events were refused: {', '.join(codes)}"
-                raise NotPublished(message)
+            put_all(batch, self._put, key=id)
+
+    def _put(self, entries: list[PutEventsRequestEntryTypeDef]) -> Sequence[Mapping[str, Any]]:
+        answer: Any = self._client.put_events(Entries=entries)
+        return answer["Entries"] if answer["FailedEntryCount"] else ()
+
+
+def put_all[A](entries: list[A], put: Callable[[list[A]], Sequence[Mapping[str, Any]]], *, key: Callable[[A], Hashable]) -> None:
+    """Put entries, and again those that were refused, each with the later entries of its key.
+
+    `put` makes the call and returns an answer for each entry, or none if no entry was refused. A batch that fails is put again as a
+    whole, and adds to the load for which a part of it was refused.
+
+    Raises:
+        NotPublished: some were refused in every attempt.
+    """
+    left, message = entries, ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(random.uniform(0.05, 0.2) * attempt)  # noqa: S311 - jitter, not a secret
+        tried = left
+        left, codes = _refused(tried, put(tried), key)
+        if not left:
+            return
+        message = f"{len(codes)} of {len(tried)} events were refused: {', '.join(sorted(set(codes)))}"
+    raise NotPublished(message)
+
+
+def _refused[A](entries: list[A], answers: Sequence[Mapping[str, Any]], key: Callable[[A], Hashable]) -> tuple[list[A], list[str]]:
+    """Return the refused entries, each with the later entries of its key, and the error codes."""
+    left, codes, keys = list[A](), list[str](), set[Any]()
+    for entry, answer in zip(entries, answers, strict=False):
+        if code := answer.get("ErrorCode"):
+            codes.append(code)
+            keys.add(key(entry))
+        if key(entry) in keys:
+            left.append(entry)
+    return left, codes
 
 
 def chunked[A](entries: Sequence[A], weigh: Callable[[A], int], *, most: int, most_bytes: int) -> Iterable[list[A]]:

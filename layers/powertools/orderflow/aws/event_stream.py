@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
-from orderflow.aws.event_bus import NotPublished, chunked
+from orderflow.aws.event_bus import chunked, put_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,14 +28,15 @@ class EventStream:
         """Write any number of pairs of order id and event document.
 
         Raises:
-            NotPublished: the stream refused some of them; the others are written, so events of an order may be out of order.
+            NotPublished: the stream refused some of them in every attempt; the others are written, so events may be out of order.
         """
         for batch in chunked([(key, event.encode()) for key, event in documents], _weight, most=MAX_RECORDS, most_bytes=MAX_BYTES):
-            answer = self._client.put_records(StreamName=self._name, Records=[{"PartitionKey": key, "Data": data} for key, data in batch])
-            if answer.get("FailedRecordCount"):
-                codes = sorted({code for record in answer["Records"] if (code := record.get("ErrorCode"))})
-                message = f"{answer.get('FailedRecordCount')} of {len(batch)} events were refused: {', '.join(codes)}"
-                raise NotPublished(message)
+            put_all(batch, self._put, key=itemgetter(0))
+
+    def _put(self, records: list[tuple[str, bytes]]) -> Any:
+        entries: Any = [{"PartitionKey": key, "Data": data} for key, data in records]
+        answer = self._client.put_records(StreamName=self._name, Records=entries)
+        return answer["Records"] if answer.get("FailedRecordCount") else ()
 
 
 def _weight(record: tuple[str, bytes]) -> int:
