@@ -8,6 +8,7 @@ STACK     name of a stack on AWS; with ENDPOINT, of a stack there, which is used
 
 import json
 import os
+import threading
 from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,10 @@ REGION = "us-east-1"
 AWS = "aws"
 BACKENDS = ("embedded", "localstack", AWS)
 DEFAULT_PORT = 4566
+RETRIES: Mapping[str, Any] = {"max_attempts": 2, "mode": "standard"}
+# FilterLogEvents takes five requests a second of an account, and a stack has more log groups
+# (https://repost.aws/knowledge-center/cloudwatch-logs-throttling).
+RATE_LIMITED: Mapping[str, Any] = {"max_attempts": 9, "mode": "adaptive"}
 
 # The host as containers reach it: accepted in the settings of functions, never as a target of these tools.
 CONTAINER_HOSTS = frozenset({"172.17.0.1", "host.docker.internal", "localhost.localstack.cloud"})
@@ -112,6 +117,9 @@ class Target:
     managed: bool
     stack: str = STACK
     _clients: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
+    # A session of boto3 must not create clients in several threads
+    # (https://docs.aws.amazon.com/boto3/latest/guide/session.html#multithreading-or-multiprocessing-with-sessions).
+    _creating: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def local(self) -> bool:
@@ -134,11 +142,12 @@ class Target:
 
     def client(self, service: str) -> Any:
         """Return this process's client for a service, for instance "dynamodb"."""
-        if service not in self._clients:
-            self._clients[service] = self._client(
-                service, connect_timeout=3, read_timeout=30, retries={"max_attempts": 2, "mode": "standard"}
-            )
-        return self._clients[service]
+        with self._creating:
+            if service not in self._clients:
+                self._clients[service] = self._client(
+                    service, connect_timeout=3, read_timeout=30, retries=RATE_LIMITED if service == "logs" else RETRIES
+                )
+            return self._clients[service]
 
     def invoke(self, function: str, event: object, *, seconds: float = 30) -> dict[str, Any]:
         """Invoke a function by its logical id, once, and return its answer; `seconds` is how long it may take.
@@ -148,15 +157,18 @@ class Target:
         name = self.resources.get(function)
         if not name:
             raise UserError(f"the deployed stack has no {function}; deploy the present template, locally by `make run`")
-        client = self._clients.get(f"lambda {seconds}") or self._client(
-            "lambda", connect_timeout=3, read_timeout=seconds, retries={"total_max_attempts": 1}
-        )
-        self._clients[f"lambda {seconds}"] = client
-        answer = client.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+        answer = self._invoking_client(seconds).invoke(FunctionName=name, Payload=json.dumps(event).encode())
         payload: dict[str, Any] = json.loads(answer["Payload"].read() or b"{}")
         if answer.get("FunctionError") or "errorMessage" in payload:
             raise UserError(" ".join(str(payload.get("errorMessage", payload)).split()))
         return payload
+
+    def _invoking_client(self, seconds: float) -> Any:
+        with self._creating:
+            name = f"lambda {seconds}"
+            if name not in self._clients:
+                self._clients[name] = self._client("lambda", connect_timeout=3, read_timeout=seconds, retries={"total_max_attempts": 1})
+            return self._clients[name]
 
     def _client(self, service: str, **limits: Any) -> Any:
         # Local clients use no proxy, clients of AWS no local endpoint, in any environment.

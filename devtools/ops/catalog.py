@@ -7,11 +7,12 @@ import csv
 import io
 import re
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 from msgspec import ValidationError, convert
 
@@ -151,12 +152,12 @@ def _number(row: dict[str, str], column: str, highest: int) -> int:
 
 def write(target: Target, products: Iterable[Product]) -> int:
     """Put products into the catalogue, and the stock of those that have none; return how many had none."""
-    with ThreadPoolExecutor(8) as pool:
-        return sum(pool.map(_put, repeat(target), products))
-
-
-def _put(target: Target, product: Product) -> bool:
     client, tables = target.client("dynamodb"), target.resources
+    with ThreadPoolExecutor(8) as pool:
+        return sum(pool.map(_put, repeat(client), repeat(tables), products))
+
+
+def _put(client: Any, tables: Mapping[str, str], product: Product) -> bool:
     client.put_item(TableName=tables["Catalogue"], Item=product.catalogue_row())
     stock = {"TableName": tables["Stock"], "Item": product.stock_row(), "ConditionExpression": "attribute_not_exists(sku)"}
     try:

@@ -1,6 +1,8 @@
 """Local tools work on this machine only."""
 
 import io
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +190,28 @@ def test_stack_on_aws_ignores_local_endpoints(monkeypatch: pytest.MonkeyPatch) -
     chosen = target.chosen("shop-prod")
     assert (chosen.stack, chosen.local, chosen.managed) == ("shop-prod", False, False)
     assert chosen.client("sqs").meta.endpoint_url == "https://sqs.eu-west-1.amazonaws.com"
+
+
+def test_threads_create_one_client_of_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    created: list[str] = []
+
+    def create(_target: target.Target, service: str, **_: Any) -> Any:
+        time.sleep(0.01)  # boto3 takes longer
+        created.append(service)
+        return object()
+
+    monkeypatch.setattr(target.Target, "_client", create)
+    deployed = target.Target(target.AWS, "", managed=False)
+    with ThreadPoolExecutor(8) as pool:
+        clients = set(pool.map(deployed.client, ["logs"] * 8))
+    assert (len(clients), created) == (1, ["logs"])
+
+
+def test_logs_are_read_at_the_rate_that_aws_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    logs, sqs = (target.chosen("shop-prod").client(service).meta.config.retries for service in ("logs", "sqs"))
+    assert (logs["mode"], sqs["mode"]) == ("adaptive", "standard")
+    assert logs["total_max_attempts"] > sqs["total_max_attempts"]
 
 
 def test_without_a_stack_the_target_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
