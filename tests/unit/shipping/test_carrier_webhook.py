@@ -320,6 +320,15 @@ class TestRetryCarrierEvents:
         assert deliver("dispatched", parcel_id="parcel_1", lines=TWO)
         assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
 
+    @pytest.mark.parametrize(("lines", "again"), [(TWO, ONE + ONE), (ONE + ONE, TWO)])
+    def test_dispatch_reported_again_with_its_lines_in_other_parts_changes_nothing(
+        self, deliver: Deliver, lines: list[Any], again: list[Any]
+    ) -> None:
+        confirmed()
+        assert deliver("dispatched", parcel_id="parcel_1", lines=lines)
+        assert deliver("dispatched", message_id="msg_2", parcel_id="parcel_1", lines=again)
+        assert types() == ["ShipmentDispatched"]
+
     @pytest.mark.parametrize("stored", [" parcel_1", "parcel_1\n", "parce\u0301l_1", "parcel\uffff1"])
     def test_parcel_recorded_under_an_untrimmed_id_is_found(self, deliver: Deliver, post: Post, stored: str) -> None:
         confirmed()
