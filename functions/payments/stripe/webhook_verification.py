@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SIGNATURE_HEADER = "Stripe-Signature"
+# A dispute's event has the evidence for it, of up to 150,000 characters, and what it was before
+# (https://docs.stripe.com/api/disputes/update). In JSON, a character has up to six bytes.
+MAX_BODY_BYTES = 2 * 1024 * 1024
 INVALID_SIGNATURE = "the Stripe signature is missing, invalid or too old"
 
 
@@ -26,7 +29,7 @@ def verify_stripe(event: ApiEvent, secret: Callable[[], str]) -> VerifiedWebhook
     Raises:
         Problem: 405 and 413 as `raw_body`, 401 without a valid signature.
     """
-    body, signature = raw_body(event), header(event, SIGNATURE_HEADER)
+    body, signature = raw_body(event, MAX_BODY_BYTES), header(event, SIGNATURE_HEADER)
     if not signature:
         # Checked before the secret is read, to save the call.
         raise unsigned(INVALID_SIGNATURE, f"the header {SIGNATURE_HEADER} is missing")

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import stripe
 
-from orderflow.aws.webhooks import MAX_BODY_BYTES, Secret
+from orderflow.aws.webhooks import Secret
 from orderflow.domain.commands import RecordDispatch, RequestCancellation
 from orderflow.domain.events import StockLine
 from orderflow.domain.order import Order
@@ -23,6 +23,7 @@ from payments.handlers import process_webhook_event, receive_webhook
 from payments.sandbox.provider import SandboxProvider
 from payments.stripe.provider import StripeProvider
 from payments.stripe.webhook_events import StripeEvent, parse_event
+from payments.stripe.webhook_verification import MAX_BODY_BYTES
 from tests.conftest import ENVIRONMENT
 from tests.support import webhooks
 
@@ -228,6 +229,15 @@ def test_our_signature_is_refused_by_the_stripe_webhook(post: Post, context: Any
     request: Any = {"headers": webhooks.headers(body.encode()), "body": body, "requestContext": {"requestId": "r"}}
 
     assert receive_webhook.handler(request, context)["statusCode"] == 401
+
+
+def test_dispute_with_all_evidence_that_stripe_takes_is_queued_without_it(post: Post, aws: Any) -> None:
+    evidence = {"uncategorized_text": "ü" * 150_000}
+    disputed = event("charge.dispute.updated", DISPUTE | {"evidence": evidence})
+    disputed["data"]["previous_attributes"] = {"evidence": evidence}
+    status, _ = post(json.dumps(disputed).encode())
+    assert status == 202
+    assert "evidence" not in json.dumps(queued(aws))
 
 
 def test_body_over_the_limit_is_refused_unread(post: Post) -> None:

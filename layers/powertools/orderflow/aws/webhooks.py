@@ -105,16 +105,16 @@ def unsigned(detail: str, reason: str) -> Problem:
     return problem
 
 
-def raw_body(event: ApiEvent) -> bytes:
+def raw_body(event: ApiEvent, most: int = MAX_BODY_BYTES) -> bytes:
     """Return the raw body of a request, before its signature is checked.
 
     Raises:
-        Problem: 405 for another method than POST, 413 over 64 KB, 400 for invalid base64 from the function URL.
+        Problem: 405 for another method than POST, 413 over `most` bytes, 400 for invalid base64 from the function URL.
     """
     require_post(event)
     body = body_bytes(event)
-    if len(body) > MAX_BODY_BYTES:
-        raise Problem(413, "body-too-large", "Body too large", f"a message may have {MAX_BODY_BYTES} bytes at most")
+    if len(body) > most:
+        raise Problem(413, "body-too-large", "Body too large", f"a message may have {most} bytes at most")
     return body
 
 
