@@ -10,6 +10,8 @@ from devtools import ui
 from devtools.target import Target
 from operations import redrive_routes
 
+# Longer than the function may run: it continues when its caller gives up.
+INVOKE_SECONDS = 70
 QUEUE_SUFFIXES = ("dead-letters", "operations")
 
 
@@ -48,7 +50,7 @@ def main(arguments: Namespace) -> int:
     if not arguments.queue:
         _list(depths(target), names(target.stack))
         return 0
-    return _report(target.invoke("OperationsRedrive", {"queue": arguments.queue, "max": arguments.max}))
+    return _report(target.invoke("OperationsRedrive", {"queue": arguments.queue, "max": arguments.max}, seconds=INVOKE_SECONDS))
 
 
 def _list(found: dict[str, int], known: dict[str, str]) -> None:

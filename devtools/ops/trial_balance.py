@@ -11,7 +11,7 @@ from devtools import ui
 from devtools.target import Target
 
 # The function audits every entry since the last closed period.
-INVOKE_SECONDS = 600
+INVOKE_SECONDS = 610
 # Holds first, then assets, then revenue and losses.
 ACCOUNTS = ("authorizations", "holds", "clearing", "disputes", "revenue", "refunds", "fees", "losses")
 

@@ -20,7 +20,8 @@ class Stack:
         self.events: dict[str, dict[str, Any]] = {}
         self._answer = {"statusCode": status, "body": json.dumps(document)}
 
-    def invoke(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
+    def invoke(self, function: str, event: dict[str, Any], *, seconds: float = 0) -> dict[str, Any]:
+        del seconds
         self.events[function] = event
         return self._answer
 
