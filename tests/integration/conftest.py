@@ -25,7 +25,9 @@ _skipped: Counter[str] = Counter()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests that need a capability which the target lacks."""
+    """Skip tests that need a capability which the target lacks. Run the tests of code updates first."""
+    # They replace the workers or containers of all functions: few have started yet.
+    items.sort(key=lambda item: item.path.stem != "test_code_update")
     target = _target()
     for item in items:
         required = [capability for mark in item.iter_markers("needs") for capability in mark.args]

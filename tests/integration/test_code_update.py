@@ -17,10 +17,10 @@ LAYER = Path("layers/powertools/orderflow/aws/http.py")
 READ = ("template.yaml", "observability.yaml", "samconfig.toml", "workflows", "functions", "layers", "requirements", "devtools/find-python")
 
 
-@pytest.fixture
-def clone(stack: DeployedStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def clone(stack: DeployedStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the sources, in a path with a space; afterwards the stack has the repository's code again."""
-    folder = tmp_path / "my clone"
+    folder = tmp_path_factory.mktemp("sources") / "my clone"
     for name in READ:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_dir():
@@ -28,7 +28,7 @@ def clone(stack: DeployedStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         else:
             shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv-tools").symlink_to(ROOT / ".venv-tools")
-    with monkeypatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched:
         for module in (deploy, parts):
             patched.setattr(module, "ROOT", folder)
         yield folder
