@@ -36,6 +36,13 @@ def confirmed(stack: DeployedStack) -> str:
     customer = stack.customer()
     order_id = stack.buy(customer, stack.product())
     assert stack.outcome(customer, order_id) == "confirmed"
+    # Consumers append these after the confirmation.
+    eventually(
+        lambda: {event.type for event in stack.log(order_id)},
+        {"ShipmentRequested", "InvoiceIssued"}.issubset,
+        within=stack.patience,
+        what=f"the shipment and the invoice of {order_id}",
+    )
     eventually(
         lambda: {events.decode(record).event_id for record in _archived(stack, order_id)},
         lambda found: found == {event.event_id for event in stack.log(order_id)},
