@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from functools import cache
+from shutil import which
+from typing import Any
 
 from devtools import web
 from devtools.local import emulator
@@ -13,7 +16,7 @@ from devtools.target import AWS, Target
 CAPABILITIES = {
     "iam": "policies are enforced",
     "isolated-transactions": "a cancelled DynamoDB transaction does not undo concurrent writes",
-    "worker-processes": "the suite may kill the functions' worker processes",
+    "worker-processes": "the suite may kill the functions' workers",
     "volume": "hundreds of orders end within two minutes",
     "replay": "archived events can be replayed",
     "flags": "feature flags can be deployed and read",
@@ -39,20 +42,26 @@ LACKS = {
     "localstack": {
         "iam": "it evaluates policies only when configured to",
         "isolated-transactions": "without the init script of docs/fidelity.md, a cancelled transaction restores whole tables",
-        "worker-processes": "functions run in its own containers",
         "volume": "its queues deliver about eight messages a second to functions",
-        "replay": "its archives cannot be replayed",
+        "replay": "without the init script of docs/fidelity.md, its archives cannot be replayed",
         "flags": "its AppConfig returns no flags, so functions use their defaults",
-        "archive": "its delivery streams write neither prefixes by type nor line breaks",
-        "mapped-headers": "its gateway responses send the mapping itself as the header",
+        "archive": "without the init script of docs/fidelity.md, its delivery streams write neither prefixes by type nor line breaks",
+        "mapped-headers": "without the init script of docs/fidelity.md, its gateway responses send the mapping itself as the header",
         "cognito": "its open code has no Cognito",
         "several stacks": "a second stack needs minutes and as many containers again",
     },
 }
 
 
-# What LocalEmu can with an init script of devtools/local/localemu.
-SCRIPTS = {"isolated_transactions.py": "isolated-transactions"}
+# The capabilities that LocalEmu has with an init script of devtools/local/localemu.
+SCRIPTS = {
+    "isolated_transactions.py": "isolated-transactions",
+    "replays.py": "replay",
+    "mapped_headers.py": "mapped-headers",
+    "partitions.py": "archive",
+}
+# LocalEmu answers before it has run its init scripts, and runs them within this time.
+INIT_SECONDS = 30.0
 
 
 def missing(target: Target, required: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -71,11 +80,19 @@ def missing(target: Target, required: Iterable[str]) -> Iterator[tuple[str, str]
 @cache
 def scripted(endpoint: str) -> frozenset[str]:
     """Return the capabilities that a LocalEmu has by the init scripts it ran; none where no LocalEmu answers."""
+    deadline = time.monotonic() + INIT_SECONDS
     try:
-        scripts = web.call("GET", f"{endpoint}/_localemu/init", timeout=30).json().get("scripts", ())
+        answer: Any = _init(endpoint)
+        while not answer.get("completed", {}).get("READY", True) and time.monotonic() < deadline:
+            time.sleep(0.2)
+            answer = _init(endpoint)
     except OSError:
         return frozenset()
-    return frozenset(SCRIPTS[one["name"]] for one in scripts if one["name"] in SCRIPTS and one["state"] == "SUCCESSFUL")
+    return frozenset(SCRIPTS[one["name"]] for one in answer.get("scripts", ()) if one["name"] in SCRIPTS and one["state"] == "SUCCESSFUL")
+
+
+def _init(endpoint: str) -> Any:
+    return web.call("GET", f"{endpoint}/_localemu/init", timeout=30).json()
 
 
 def _unmanaged(target: Target) -> dict[str, str]:
@@ -83,4 +100,6 @@ def _unmanaged(target: Target) -> dict[str, str]:
         return {"local issuer": "the stack's user pool issues the tokens"}
     if target.backend == "embedded" and not emulator.running(target.port) and not target.managed:
         return {"worker-processes": "the suite did not start the emulator at this endpoint"}
+    if target.backend == "localstack" and not which("docker"):
+        return {"worker-processes": "no Docker command is found to kill its containers with"}
     return {}

@@ -164,16 +164,27 @@ def test_worker_killed_after_the_charge_charges_once(stack: DeployedStack):
     assert len(stack.charges(order_id)) == 1
 
 
-def _kill_workers(stack: DeployedStack, function: str) -> list[int]:
-    """Kill the processes of a function among the children of the emulator that the suite started, and return their ids."""
+def _kill_workers(stack: DeployedStack, function: str) -> list[str]:
+    """Kill the workers of a function, and return their ids: processes that the emulator started, or containers of LocalStack."""
+    name = stack.target.resources[function]
+    return _kill_containers(name) if stack.target.backend == "localstack" else _kill_processes(stack, name)
+
+
+def _kill_processes(stack: DeployedStack, name: str) -> list[str]:
     instance = emulator.running(stack.target.port)
     assert instance
-    name = stack.target.resources[function]
     table = subprocess.run(["ps", "-Awwo", "pid=,ppid=,command="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in table.splitlines()]
-    workers = [int(pid) for pid, parent, command in rows if int(parent) == instance.pid and f"-{name}-" in command]
+    workers = [pid for pid, parent, command in rows if int(parent) == instance.pid and f"-{name}-" in command]
     for pid in workers:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(int(pid), signal.SIGKILL)
+    return workers
+
+
+def _kill_containers(name: str) -> list[str]:
+    running = ["docker", "ps", "--quiet", "--filter", f"name=-lambda-{name}-[0-9a-f]+$"]
+    workers = subprocess.run(running, capture_output=True, text=True, check=True).stdout.split()
+    subprocess.run(["docker", "kill", *workers], capture_output=True, check=bool(workers))
     return workers
 
 
