@@ -373,7 +373,10 @@ def _on_behalf_of(stack: Stack, user: str) -> dict[str, Any] | None:
             condition = {"StringEquals": account, "ArnEquals": {"aws:SourceArn": service_arn("scheduler", "schedule-group/default")}}
         case "Events::Rule":
             # The rules name the role, so the role cannot name a rule, but the stack's prefix of all. A rule's ARN has the name of its
-            # bus before its own, unless it is the default bus.
+            # bus before its own, unless it is the default bus. A generated name can have a part of the stack's name only.
+            rule = stack.of("Events::Rule")[user]
+            named = stack.of("Events::EventBus")[referred(rule["EventBusName"])] if "EventBusName" in rule else rule
+            assert named.get("Name", {"Fn::Sub": ""})["Fn::Sub"].startswith("${AWS::StackName}-"), user
             rules = service_arn("events", "rule/${AWS::StackName}-*")
             condition = {"StringEquals": account, "ArnLike": {"aws:SourceArn": rules}}
         case "CodeDeploy::DeploymentGroup":
