@@ -135,12 +135,6 @@ class TestQueues:
             found |= {referred(one["DestinationConfig"]["OnFailure"]["Destination"]) for one in streams}
             assert len(found) == 1, function
 
-    def test_dead_letter_queue_policy_waits_for_the_shared_one(self, stack: Stack) -> None:
-        """CloudFormation empties the policy of a queue that leaves OtherQueuesPolicy, which earlier releases used for all."""
-        for name, policy in stack.of("SQS::QueuePolicy").items():
-            consumed = len(policy["Queues"]) > 1 and name != "OtherQueuesPolicy"
-            assert stack.resources[name].get("DependsOn") == ("OtherQueuesPolicy" if consumed else None), name
-
 
 class TestSources:
     def test_every_stream_mapping_has_bounded_retries_and_a_destination(self, stack: Stack) -> None:

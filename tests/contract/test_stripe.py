@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ENVIRONMENT, ROOT
-from tests.contract.stack import Stack, referred
+from tests.contract.stack import Stack, listed, referred
 
 ONLY_WITH_STRIPE = {"StripePolicy", "StripePayments", "PaymentRoutes"}
 CHOOSES = "PaymentsAuthorize"
@@ -34,7 +34,8 @@ def provider_users(stack: Stack) -> dict[str, dict[str, Any]]:
 def attached(stack: Stack, policy: str) -> set[tuple[str, str]]:
     """Return the grants of a policy: pairs of action and the resource's logical id."""
     statements = stack.resources[policy]["Properties"]["PolicyDocument"]["Statement"]
-    return {(action, referred(statement["Resource"])) for statement in statements for action in statement["Action"]}
+    granted = [(action, resource) for one in statements for action in one["Action"] for resource in listed(one["Resource"])]
+    return {(action, referred(resource)) for action, resource in granted}
 
 
 def test_functions_using_stripe_have_sdk_settings_and_permissions(stack: Stack) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from devtools.target import ROOT
 from devtools.template import source
@@ -273,6 +274,31 @@ def test_template_fits_a_reader_and_leaves_room_for_resources(name: str, stack: 
     nested = source(ROOT / "observability.yaml")["Resources"]
     assert len(stack.resources) - len(nested) < 350 + added * RESOURCES_PER_CONSUMER
     assert len(nested) <= 200
+
+
+@pytest.mark.parametrize("name", ["template.yaml", "observability.yaml"])
+def test_wrapped_flow_values_indent_by_their_nesting(name: str) -> None:
+    """Lines of one flow value align only where they are in the same bracket."""
+    text = (ROOT / name).read_text("utf-8")
+    lines, depth = text.split("\n"), 0
+    # The bracket depths that enclose the current line, with the indentation of the first line in each.
+    enclosing, wrapped, last = [(0, 0)], list[int](), -1
+    for token in yaml.scan(text):
+        number, column = token.start_mark.line, token.start_mark.column
+        if number != last and column == len(lines[number]) - len(lines[number].lstrip()):
+            while enclosing and enclosing[-1][0] > depth:
+                enclosing.pop()
+            if depth == 0:
+                enclosing = [(0, column)]
+            elif enclosing[-1][0] < depth:
+                wrapped += [number + 1] if column <= enclosing[-1][1] else []
+                enclosing.append((depth, column))
+            elif column != enclosing[-1][1]:
+                wrapped.append(number + 1)
+        last = number
+        depth += isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken)
+        depth -= isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken)
+    assert not wrapped, wrapped
 
 
 def test_every_function_has_a_rule_to_build_it(stack: Stack) -> None:
