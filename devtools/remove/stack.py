@@ -65,8 +65,8 @@ def without(text: str, dropped: set[str], resources: Mapping[str, Mapping[str, A
     while before != text:
         before = text
         text = Cut(text, dropped, unused).text()
-    # Space that surrounded the last element of a list, or a section.
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r"\s+\]", "]", text))
+    # Lines that surrounded a section.
+    return re.sub(r"\n{3,}", "\n\n", text)
 
 
 def _unused_actions(resources: Mapping[str, Mapping[str, Any]], dropped: set[str]) -> set[str]:
@@ -158,6 +158,10 @@ class Cut:
         if container.flow_style:
             cut = [index for index, one in enumerate(container.value) if one in doomed]
             self._cuts += self._source.elements(all_of, cut)
+            if len(all_of) - 1 in cut:
+                # The closing bracket follows the last element that stays, without the space before those that stood there.
+                last = max(place.end for index, place in enumerate(all_of) if index not in cut)
+                self._cuts.append((Span(last, container.end_mark.index - 1), ""))
         else:
             self._cuts += [(self._lines(*(one if isinstance(one, tuple) else (one, one))), "") for one in doomed]
 

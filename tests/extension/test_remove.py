@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from devtools.cli import UserError
+from devtools.remove import stack
 from devtools.remove.command import removable, require_clean
 from devtools.remove.names import PARTS
 from devtools.target import ROOT
@@ -58,6 +59,14 @@ def test_unknown_and_needed_contexts_are_refused_by_one_line(context: str, messa
     with pytest.raises(UserError, match=message) as refused:
         removable(ROOT, context)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "removed", ["{FIRST: 1, OTHER: !Ref Gone}", "{FIRST: 1,\n  OTHER: !Ref Gone}", "{FIRST: 1,\n  OTHER: !Ref Gone\n}"]
+)
+def test_bracket_closes_after_the_last_element_that_stays(removed: str) -> None:
+    text = "Resources:\n  Kept: {{Variables: {}}}\n"
+    assert stack.without(text.format(removed), {"Gone"}, {"Kept": {}}) == text.format("{FIRST: 1}")
 
 
 def test_changed_work_tree_is_refused(tmp_path: Path) -> None:
