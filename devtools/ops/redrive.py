@@ -10,7 +10,7 @@ from devtools import ui
 from devtools.target import Target
 from operations import redrive_routes
 
-# Longer than the function may run: it continues when its caller gives up.
+# Longer than the function may run: it continues when its caller stops waiting.
 INVOKE_SECONDS = 70
 QUEUE_SUFFIXES = ("dead-letters", "operations")
 

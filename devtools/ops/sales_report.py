@@ -28,7 +28,7 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 OPERATOR = {"customer_id": "operator", "email": "operator@example.com", "groups": "staff"}
 # Longer than a request takes; the authorizer sets the token's expiry here.
 VALID_SECONDS = 300
-# Longer than the function may run: it continues when its caller gives up.
+# Longer than the function may run: it continues when its caller stops waiting.
 AGGREGATE_SECONDS = 200
 
 

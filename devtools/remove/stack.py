@@ -159,7 +159,7 @@ class Cut:
             cut = [index for index, one in enumerate(container.value) if one in doomed]
             self._cuts += self._source.elements(all_of, cut)
             if len(all_of) - 1 in cut:
-                # The closing bracket follows the last element that stays, without the space before those that stood there.
+                # The closing bracket follows the last element that remains, without the space before the removed ones.
                 last = max(place.end for index, place in enumerate(all_of) if index not in cut)
                 self._cuts.append((Span(last, container.end_mark.index - 1), ""))
         else:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SES_SECONDS = 11
 # How long an email waits for the sending rate at most, before it is sent again.
 _PAUSE_SECONDS = 1.5
-# SES refuses an email with one of these codes for its sending rate and for its daily quota; the message tells them apart
+# SES refuses an email with one of these codes for its sending rate and for its daily quota; the message distinguishes them
 # (https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html).
 _THROTTLED = {"Throttling", "ThrottlingException"}
 _RATE_EXCEEDED = "Maximum sending rate exceeded"

@@ -1,4 +1,4 @@
-"""Tools wait for a function as long as it may run: it goes on after its caller gave up."""
+"""Tools wait for a function as long as it may run: it continues after its caller stopped waiting."""
 
 from __future__ import annotations
 

@@ -44,10 +44,10 @@ def test_found_and_missing_products_are_cached(products: Catalogue, shop: Aws) -
     assert reads(shop) == 1
 
 
-@pytest.mark.parametrize(("letters", "known"), [(pricing.MAX_NAME_LENGTH, True), (pricing.MAX_NAME_LENGTH + 1, False)])
-def test_name_that_no_event_could_carry_is_not_for_sale(products: Catalogue, shop: Aws, letters: int, known: bool) -> None:
+@pytest.mark.parametrize(("length", "known"), [(pricing.MAX_NAME_LENGTH, True), (pricing.MAX_NAME_LENGTH + 1, False)])
+def test_name_that_no_event_could_carry_is_not_for_sale(products: Catalogue, shop: Aws, length: int, known: bool) -> None:
     row = next(row for row in shop.dynamodb.items("Catalogue") if row["sku"]["S"] == "MUG-BLUE")
-    shop.dynamodb.seed("Catalogue", {**row, "name": {"S": "\U0001f375" * letters}})
+    shop.dynamodb.seed("Catalogue", {**row, "name": {"S": "\U0001f375" * length}})
     assert bool(products.products(["MUG-BLUE"])) == known
 
 

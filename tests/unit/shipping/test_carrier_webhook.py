@@ -321,9 +321,7 @@ class TestRetryCarrierEvents:
         assert types() == ["ShipmentDispatched", "ShipmentDelivered"]
 
     @pytest.mark.parametrize(("lines", "again"), [(TWO, ONE + ONE), (ONE + ONE, TWO)])
-    def test_dispatch_reported_again_with_its_lines_in_other_parts_changes_nothing(
-        self, deliver: Deliver, lines: list[Any], again: list[Any]
-    ) -> None:
+    def test_dispatch_reported_again_with_split_lines_changes_nothing(self, deliver: Deliver, lines: list[Any], again: list[Any]) -> None:
         confirmed()
         assert deliver("dispatched", parcel_id="parcel_1", lines=lines)
         assert deliver("dispatched", message_id="msg_2", parcel_id="parcel_1", lines=again)
