@@ -1,10 +1,12 @@
 """Run a command: options parsed, and one line for every mistake or failure that its user can act on, never a traceback."""
 
+import errno
 import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
+from io import TextIOWrapper
 from typing import NoReturn
 
 from botocore.exceptions import (
@@ -38,6 +40,8 @@ class UsageError(UserError):
 
 STOPPED = "the target stopped answering ({0}); look at .local/*.log, then `make run` starts it again"
 UNREACHABLE = "AWS does not answer ({0}); check AWS_DEFAULT_REGION and the network"
+# Errors of the file system that its user can correct; each names the file.
+FILE_SYSTEM = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 # Errors of the settings by which boto3 finds account and region.
 SETTINGS = (
     NoCredentialsError,
@@ -60,6 +64,8 @@ def explain(error: BaseException) -> str | None:
         return text
     if isinstance(error, SETTINGS):
         return f"{text.rstrip('.')}: set AWS_PROFILE, or AWS_DEFAULT_REGION and credentials"
+    if isinstance(error, OSError) and error.errno in FILE_SYSTEM and error.filename:
+        return f"{error.filename} cannot be written or read: {error.strerror}; the clone needs a writable disk with free space"
     if isinstance(error, HTTPClientError | BotoCoreError | HTTPException | ConnectionError | TimeoutError):
         return (UNREACHABLE if "amazonaws.com" in text else STOPPED).format(text)
     return None
@@ -70,6 +76,10 @@ def run(name: str, main: Callable[[Namespace], int | None], words: Sequence[str]
 
     The exit code is what `main` returns (None is 0), 1 after an explained error, 2 after a mistake in the options, 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A terminal without Unicode shows marks such as ✓ as question marks.
+            stream.reconfigure(errors="replace")
     command = commands.COMMANDS[name]
     found = options.arguments(command, sys.argv[1:] if words is None else words, os.environ)
     os.environ.pop(options.MAKE_VARIABLES, None)

@@ -1,11 +1,16 @@
 """Errors of commands: one line on stderr and an exit code other than 0."""
 
+import errno
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, InvalidRegionError, NoCredentialsError, NoRegionError, ProfileNotFound
 
 from devtools import cli
+from devtools.target import ROOT
 
 
 def _raising(error: BaseException) -> Callable[[object], None]:
@@ -50,6 +55,29 @@ def test_explanation_says_what_to_set(error: Exception, line: str) -> None:
     explained = cli.explain(error) or ""
     assert explained.startswith(line)
     assert ("make run" in explained) == ("127.0.0.1" in explained)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES])
+def test_file_that_cannot_be_written_is_named(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.run("trial-balance", _raising(OSError(number, os.strerror(number), "/clone/.local/lock")), [])
+    printed = capsys.readouterr().err
+    assert end.value.code == 1
+    assert printed.startswith(f"error: /clone/.local/lock cannot be written or read: {os.strerror(number)}; ")
+    assert printed.count("\n") == 1
+
+
+def test_missing_file_of_the_tool_keeps_its_traceback() -> None:
+    with pytest.raises(FileNotFoundError):
+        cli.run("trial-balance", _raising(FileNotFoundError(errno.ENOENT, "No such file", "parts/consumer.txt")), [])
+
+
+def test_terminal_without_unicode_gets_its_own_characters() -> None:
+    program = "from devtools import cli, ui; cli.run('doctor', lambda _: ui.done('stack', 'deployed'), [])"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "stack" in ended.stdout
 
 
 def test_wrong_value_exits_with_2() -> None:
