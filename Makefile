@@ -278,12 +278,13 @@ clean: ##+ Stop the emulator; remove the environments and all builds
 	rm -rf .venv .venv-emulator .venv-localstripe .venv-security .venv-tools .aws-sam .local .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find functions layers devtools tests -name __pycache__ -prune -exec rm -rf {} +
 
-# It works before the environments exist.
+# They work before the environments exist, and on a Python older than that of the environments.
+override HELP := python=$$(devtools/find-python 2>/dev/null || command -v python3 || devtools/find-python) && "$$python" -m devtools help
 help: ## List the targets of daily work
-	@python=$$(devtools/find-python) && "$$python" -m devtools help
+	@$(HELP)
 
 help-all: ## List all targets
-	@python=$$(devtools/find-python) && "$$python" -m devtools help --all
+	@$(HELP) --all
 
 # The names of version 1.0.
 sold: sales

@@ -364,7 +364,7 @@ _COMMANDS = (
         "devtools.new.command",
         "Write a consumer, an endpoint or a context: make new consumer NAME=…",
         (
-            Option("KIND", "kind of code to write; for make the word after new", choices=KINDS),
+            Option("KIND", "kind of code to write; for make the word after new", choices=KINDS, positional=True),
             Option("NAME", "context/use_case, or of a new context its name"),
             Option("EVENTS", "events that the consumer gets, as OrderConfirmed,OrderCancelled"),
             Option("ROUTE", 'method and path of the endpoint, as "GET /tier"'),

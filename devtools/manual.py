@@ -1,14 +1,19 @@
-"""`make help`: the commands, from the Makefile's comments and `devtools.commands`; needs the standard library alone."""
+"""`make help`: the commands, from the Makefile's comments and `devtools.commands`; needs the standard library of Python 3.8 alone."""
+
+from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from devtools import options
 from devtools.commands import COMMANDS
 from devtools.options import Parser
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAKEFILE = Path(__file__).resolve().parents[1] / "Makefile"
 COLUMN = 18
@@ -17,12 +22,10 @@ FOOTER = (
     "Local commands without PORT=… use the emulator that was started last.",
 )
 
-type Entry = tuple[str, str, bool]
 
-
-def groups() -> dict[str, list[Entry]]:
+def groups() -> dict[str, list[tuple[str, str, bool]]]:
     """Return the targets by group, in the order of the Makefile: name, summary, and whether the short help shows it."""
-    found: dict[str, list[Entry]] = {}
+    found: dict[str, list[tuple[str, str, bool]]] = {}
     group = ""
     for line in MAKEFILE.read_text("utf-8").splitlines():
         if heading := re.match(r"##@ (.*)", line):

@@ -1,7 +1,10 @@
 """Options of a command line, for `make` and for Python alike: their types, their parser, and messages for wrong ones.
 
-`make trace ORDER=ord_1` and `python -m devtools trace --order ord_1` are the same. This module needs the standard library alone.
+`make trace ORDER=ord_1` and `python -m devtools trace --order ord_1` are the same. Like the other modules of `make help`, this one needs
+the standard library of Python 3.8 alone.
 """
+
+from __future__ import annotations
 
 import argparse
 import sys
@@ -9,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from keyword import iskeyword
-from typing import Any, NoReturn, override
+from typing import Any, NoReturn
 
 USAGE_ERROR = 2
 # `make` passes the names of its command line's variables here, and their values in the environment: never through a shell.
@@ -47,7 +50,8 @@ class Option:
     """An option of a command: `ORDER=value` for make, `--order value` for Python.
 
     A `flag` takes no value in Python and any but "" and 0 in make. A `setting` may come from the environment as well: the option
-    replaces it there, where shared modules read it. `example` completes the message that a required option is missing.
+    replaces it there, where shared modules read it. `example` completes the message that a required option is missing. The value of a
+    `positional` one is a word of its own for make.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Option:
     flag: bool = False
     setting: bool = False
     example: str = ""
+    positional: bool = False
 
     @property
     def argument(self) -> str:
@@ -102,7 +107,6 @@ class Parser(argparse.ArgumentParser):
         for option in command.options:
             _add(self, option)
 
-    @override
     def error(self, message: str) -> NoReturn:
         """Print the message and exit."""
         refuse(message)
@@ -119,11 +123,15 @@ def _add(parser: argparse.ArgumentParser, option: Option) -> None:
 
 
 def make_usage(command: Command) -> str:
-    """Show how make runs a command, with its options: `make trace ORDER=…  [PORT=…]`."""
-    words = (f"{option.name}={'1' if option.flag else '…'}" for option in command.options)
-    return " ".join(
-        [f"make {command.name}", *(word if option.required else f"[{word}]" for option, word in zip(command.options, words, strict=True))]
-    )
+    """Show how make runs a command, with its options: `make trace ORDER=… [PORT=…]`, of `new` with a word for KIND."""
+    return " ".join([f"make {command.name}", *map(_usage, command.options)])
+
+
+def _usage(option: Option) -> str:
+    if option.positional:
+        return "|".join(option.choices)
+    word = f"{option.name}={'1' if option.flag else '…'}"
+    return word if option.required else f"[{word}]"
 
 
 def refuse(message: str) -> NoReturn:

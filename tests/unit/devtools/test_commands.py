@@ -1,5 +1,6 @@
 """Options of commands, given to Python or to make, and the help that lists them."""
 
+import ast
 import importlib
 import inspect
 import re
@@ -27,6 +28,19 @@ def test_make_and_python_give_the_same_arguments() -> None:
     by_make = arguments(COMMANDS["logs"], [], {"MAKE_VARIABLES": "FOLLOW ORDER SINCE", "FOLLOW": "1", "ORDER": " ord_1 ", "SINCE": "5"})
     assert by_make == commands.parsed("logs", "--follow", "--order", "ord_1", "--since=5")
     assert (by_make.follow, by_make.order, by_make.since, by_make.function) == (True, "ord_1", 5, "")
+
+
+@pytest.mark.parametrize("module", ["__init__", "__main__", "commands", "manual", "options"])
+def test_help_needs_no_new_python(module: str) -> None:
+    """`make help` is a newcomer's first command, before uv installs the version of the environments."""
+    tree = ast.parse((ROOT / "devtools" / f"{module}.py").read_text("utf-8"), feature_version=(3, 8))
+    imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "typing" for name in node.names}
+    assert imported <= {"TYPE_CHECKING", "Any", "NoReturn"}
+    assert "strict" not in {keyword.arg for node in ast.walk(tree) if isinstance(node, ast.Call) for keyword in node.keywords}
+
+
+def test_usage_of_new_has_its_kinds_as_words() -> None:
+    assert options.make_usage(COMMANDS["new"]).startswith("make new consumer|endpoint|context [NAME=…]")
 
 
 def test_unknown_make_variable_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

@@ -174,6 +174,17 @@ def test_old_target_name_runs_the_new_target(repository: Path, old: str, new: st
     assert steps(old) == steps(new)
 
 
+@pytest.mark.parametrize(("target", "words"), [("", "help"), ("help", "help"), ("help-all", "help --all")])
+def test_help_works_where_only_an_older_python_is(repository: Path, target: str, words: str) -> None:
+    for path, text in (("devtools/find-python", "#!/bin/sh\nexit 1\n"), ("bin/python3", TOOL)):
+        (repository / path).parent.mkdir(exist_ok=True)
+        (repository / path).write_text(text)
+        (repository / path).chmod(0o755)
+    ended = make(repository, *filter(None, [target]), PATH=f"{repository / 'bin'}:{os.environ['PATH']}")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"ran -m devtools {words}\n" in ended.stdout
+
+
 def test_makefiles_of_the_build_get_no_variables(repository: Path) -> None:
     (repository / ".venv" / "bin" / "sam").write_text('#!/bin/sh\necho "flags <$MAKEFLAGS>"\n')
     assert "flags <>" in make(repository, "build", "ENV=prod").stdout
