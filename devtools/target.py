@@ -33,6 +33,7 @@ REGION = "us-east-1"
 AWS = "aws"
 BACKENDS = ("embedded", "localstack", AWS)
 DEFAULT_PORT = 4566
+ANY_CREDENTIALS: Mapping[str, Any] = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 RETRIES: Mapping[str, Any] = {"max_attempts": 2, "mode": "standard"}
 # FilterLogEvents takes five requests a second of an account, and a stack has more log groups
 # (https://repost.aws/knowledge-center/cloudwatch-logs-throttling).
@@ -109,7 +110,7 @@ class Target:
     """A deployed stack, on AWS or at the `endpoint` of a local target. Tools start and stop a `managed` one.
 
     `backend` is embedded, localstack or aws. With aws, credentials and region are those of the environment; an endpoint is all that
-    then differs between AWS and an emulator.
+    then differs between AWS and an emulator, which needs neither.
     """
 
     backend: str
@@ -137,8 +138,12 @@ class Target:
             # boto3 and localstack_client read the endpoint from here; other clients of this process use it as well.
             os.environ["AWS_ENDPOINT_URL"] = self.endpoint
         if self.backend == AWS:
-            return boto3.Session()
-        return Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+            return _session_of_environment(local=self.local)
+        # The user's own profiles are not used, and may be missing or malformed.
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+            os.environ.pop(name, None)
+        os.environ |= dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
+        return Session(**ANY_CREDENTIALS, region_name=REGION)
 
     def client(self, service: str) -> Any:
         """Return this process's client for a service, for instance "dynamodb"."""
@@ -180,6 +185,8 @@ class Target:
     def outputs(self) -> dict[str, str]:
         """Return the outputs of the deployed stack. Raises UserError when there is no stack or no target answers."""
         found = self.stack_outputs()
+        if found is None and self.local and (region := self.client("cloudformation").meta.region_name) != REGION:
+            raise UserError(f"there is no stack {self.stack!r} at {self.endpoint} in {region}: set AWS_DEFAULT_REGION={REGION}")
         if found is None and self.local and self.stack != STACK:
             raise UserError(f"there is no stack {self.stack!r} at {self.endpoint}; STACK names the stack")
         if found is None and self.local:
@@ -252,6 +259,16 @@ class Target:
             "NO_PROXY": hosts,
             "no_proxy": hosts,
         }
+
+
+def _session_of_environment(*, local: bool) -> Any:
+    """Return a session with the credentials and region of the environment. An emulator gets others where there are none."""
+    if not local:
+        return boto3.Session()
+    # The credentials of a machine at AWS are no business of an emulator.
+    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+    found = boto3.Session()
+    return boto3.Session(region_name=found.region_name or REGION, **({} if found.get_credentials() else ANY_CREDENTIALS))
 
 
 def chosen(stack: str) -> Target:

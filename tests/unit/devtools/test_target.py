@@ -1,6 +1,7 @@
 """Local tools work on this machine only."""
 
 import io
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -177,6 +178,7 @@ def test_resources_are_found_by_logical_id_or_output(monkeypatch: pytest.MonkeyP
 )
 def test_missing_stack_at_an_endpoint_is_named(monkeypatch: pytest.MonkeyPatch, stack: str, message: str) -> None:
     monkeypatch.setattr(target.Target, "stack_outputs", lambda _: None)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", target.REGION)
     with pytest.raises(UserError, match=f"^{message}$"):
         target.Target(target.AWS, "http://127.0.0.1:4566", managed=False, stack=stack).outputs()
 
@@ -190,6 +192,45 @@ def test_stack_on_aws_ignores_local_endpoints(monkeypatch: pytest.MonkeyPatch) -
     chosen = target.chosen("shop-prod")
     assert (chosen.stack, chosen.local, chosen.managed) == ("shop-prod", False, False)
     assert chosen.client("sqs").meta.endpoint_url == "https://sqs.eu-west-1.amazonaws.com"
+
+
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """The environment of somebody who never used AWS."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return monkeypatch
+
+
+def test_emulator_used_as_aws_needs_no_settings(no_settings: pytest.MonkeyPatch) -> None:
+    client = target.Target(target.AWS, "http://127.0.0.1:4566", managed=False).client("sqs")
+    assert (client.meta.region_name, client.meta.endpoint_url) == (target.REGION, "http://127.0.0.1:4566")
+    assert client._get_credentials().access_key == "test"
+
+
+def test_emulator_used_as_aws_gets_given_settings(no_settings: pytest.MonkeyPatch) -> None:
+    for name, value in (("DEFAULT_REGION", "eu-west-1"), ("ACCESS_KEY_ID", "mine"), ("SECRET_ACCESS_KEY", "mine")):
+        no_settings.setenv(f"AWS_{name}", value)
+    client = target.Target(target.AWS, "http://127.0.0.1:4566", managed=False).client("sqs")
+    assert (client.meta.region_name, client._get_credentials().access_key) == ("eu-west-1", "mine")
+
+
+def test_stack_of_another_region_is_named(no_settings: pytest.MonkeyPatch) -> None:
+    no_settings.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    no_settings.setattr(target.Target, "stack_outputs", lambda _: None)
+    with pytest.raises(
+        UserError, match=r"no stack 'order-pipeline' at http://127.0.0.1:4566 in eu-west-1: set AWS_DEFAULT_REGION=us-east-1"
+    ):
+        target.Target(target.AWS, "http://127.0.0.1:4566", managed=False).outputs()
+
+
+def test_local_target_ignores_the_users_profiles(no_settings: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("not a profile")
+    no_settings.setenv("AWS_PROFILE", "missing")
+    no_settings.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    no_settings.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "config"))
+    assert target.Target("embedded", "http://127.0.0.1:4566", managed=True).client("sqs").meta.region_name == target.REGION
 
 
 def test_threads_create_one_client_of_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
