@@ -22,6 +22,11 @@ def deploy_settings(environment: str, path: Path = ROOT / "samconfig.toml") -> d
     return found.get("global", {}).get("parameters", {}) | found["deploy"]["parameters"]
 
 
+def stacks(path: Path = ROOT / "samconfig.toml") -> dict[str, str]:
+    """Return the name of the stack of each environment of samconfig.toml."""
+    return {name: one["global"]["parameters"]["stack_name"] for name, one in _read(path).items()}
+
+
 def _read(path: Path) -> dict[str, Any]:
     return {name: one for name, one in tomllib.loads(path.read_text("utf-8")).items() if name != "version"}
 

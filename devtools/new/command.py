@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from samcli.yamlhelper import yaml_parse  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-from devtools import ui
+from devtools import environments, stack_names, ui
 from devtools.cli import UsageError, UserError
 from devtools.new import edits
 from devtools.target import ROOT
@@ -96,9 +96,20 @@ def use_case(text: str, kind: str) -> tuple[str, str]:
         raise UserError(f"NAME must be context/use_case, not {text!r}: make new {kind} {EXAMPLES[kind]}")
     if (ROOT / "functions" / word(context, "orders/send_gifts") / "handlers" / f"{word(module, 'orders/send_gifts')}.py").exists():
         raise UserError(f"functions/{context}/handlers/{module}.py exists: choose another NAME than {text}")
+    require_short(context, module)
     own = _values(context, module)["id"]
     _require_free([own] if kind == "endpoint" else [f"{own}{part}" for part in ("", "Rule", "Queue", "QueuePolicy", "DeadLetters")])
     return context, module
+
+
+def require_short(context: str, module: str) -> None:
+    """Raise UserError where the function's name is too long for a stack of samconfig.toml."""
+    name, stack = _values(context, module)["name"], max(environments.stacks().values(), key=len)
+    _, limit = stack_names.LIMITS["Lambda::Function"]
+    if len(f"{stack}-{name}") > limit:
+        raise UserError(
+            f"NAME is too long: {stack}-{name} has {len(stack) + len(name) + 1} characters, and a function's name {limit} at most"
+        )
 
 
 def _require_free(ids: list[str]) -> None:
@@ -159,7 +170,7 @@ def _compare_routes(function: str, present: dict[str, str], method: str, path: s
 
 def free_context(context: str) -> None:
     """Raise UserError where the name of a new context is taken, or would hide a package from the functions."""
-    word(context, "gifts")
+    require_short(word(context, "gifts"), "process_events")
     if (ROOT / "functions" / context).exists():
         raise UserError(f"functions/{context} exists: choose another NAME")
     if find_spec(context):

@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from devtools import environments, template, ui, web
+from devtools import environments, stack_names, template, ui, web
 from devtools import target as targets
 from devtools.cli import UsageError
 from devtools.ops import quotas, region
@@ -66,6 +66,21 @@ def state(status: str) -> Finding:
     if status in BROKEN:
         return Finding("stop", "stack", f"{status}: a deployment is refused; delete the stack, or continue its rollback, first")
     return Finding("ok", "stack", status or "does not exist yet")
+
+
+def name(stack: str, longest: int) -> Finding:
+    """Judge the name of a new stack: its form, and its length of at most `longest`."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", stack):
+        return Finding("stop", "name", f"{stack} is no name of a stack: it takes letters, digits and hyphens, a letter first")
+    if len(stack) > longest:
+        return Finding("stop", "name", f"{stack} has {len(stack)} characters; the names of its resources leave {longest}")
+    return Finding("ok", "name", f"{stack} has {len(stack)} of at most {longest} characters")
+
+
+def provider(given: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield a finding where a rule of the template rejects these parameters because the stage prod has no payment provider."""
+    if given["Stage"] == "prod" and not given["StripeSecretArn"]:
+        yield Finding("stop", "provider", "the stage prod needs StripeSecretArn: the sandbox moves no money; see docs/payments.md")
 
 
 def account(target: Target, given: Mapping[str, str]) -> Iterator[Finding]:
@@ -150,6 +165,8 @@ def examine(target: Target, environment: str) -> Iterator[Finding]:
     yield from account(target, given)
     if outputs is None:
         yield state("")
+        yield name(target.stack, stack_names.longest())
+        yield from provider(given)
         yield from quotas.examine(target, wanted)
         return
     [stack] = target.client("cloudformation").describe_stacks(StackName=target.stack)["Stacks"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from devtools import template
+from devtools import environments, stack_names, template
 from devtools.local import deploy, issuer
 from devtools.target import CONTAINER_HOSTS, ROOT, Target
 from orderflow.aws import settings
@@ -273,27 +273,10 @@ class TestParameters:
         assert re.fullmatch(PARAMETERS["JwksUrl"]["AllowedPattern"], "")
 
 
-# The name of each kind of resource whose service limits it most, and the limit, by AWS's reference of CloudFormation.
-NAME_LIMITS = {
-    "Lambda::Function": ("FunctionName", 64),
-    "Events::Archive": ("ArchiveName", 48),
-    "KinesisFirehose::DeliveryStream": ("DeliveryStreamName", 64),
-    "SQS::Queue": ("QueueName", 80),
-    "StepFunctions::StateMachine": ("StateMachineName", 80),
-    "Scheduler::Schedule": ("Name", 64),
-    "AppConfig::Application": ("Name", 64),
-}
-
-
-def test_longest_stack_name_is_documented(stack: Stack) -> None:
+def test_name_of_every_stack_fits_the_names_of_its_resources(stack: Stack) -> None:
     """A longer one is noticed by the service only, in the middle of the first deployment."""
-    left = [
-        limit - len(one[attribute]["Fn::Sub"].replace("${AWS::StackName}", ""))
-        for kind, (attribute, limit) in NAME_LIMITS.items()
-        for one in stack.of(kind).values()
-    ]
-    page = " ".join((ROOT / "docs/deploy.md").read_text("utf-8").split())
-    assert f"a stack name has {min(left)} characters at most" in page
+    assert max(map(len, environments.stacks().values())) <= stack_names.longest()
+    assert stack_names.longest() == stack_names.longest(stack.resources)
 
 
 class TestTracing:

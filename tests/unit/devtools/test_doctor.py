@@ -42,6 +42,19 @@ def test_stack_that_refuses_deployments_is_reported(status: str, level: str) -> 
     assert doctor.state(status).level == level
 
 
+@pytest.mark.parametrize(
+    ("stack", "level"),
+    [("order-pipeline-dev", "ok"), ("a" * 41, "ok"), ("a" * 42, "stop"), ("order_pipeline", "stop"), ("1st", "stop"), ("shöp", "stop")],
+)
+def test_name_that_no_new_stack_can_have_stops(stack: str, level: str) -> None:
+    assert doctor.name(stack, 41).level == level
+
+
+@pytest.mark.parametrize(("stage", "secret", "found"), [("prod", "", ["stop"]), ("prod", "arn:aws:secretsmanager:x", []), ("dev", "", [])])
+def test_stage_prod_needs_a_payment_provider(stage: str, secret: str, found: list[str]) -> None:
+    assert [one.level for one in doctor.provider({"Stage": stage, "StripeSecretArn": secret})] == found
+
+
 def test_parameters_are_those_of_the_environment() -> None:
     assert doctor.parameters("prod")["WebhookConcurrency"] == "10"
     assert doctor.parameters("default")["WebhookConcurrency"] == "0"

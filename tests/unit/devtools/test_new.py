@@ -117,6 +117,11 @@ def test_context_is_listed_wherever_contexts_are(clone: Path) -> None:
         (lambda: command.use_case("orders/import", "consumer"), "NAME must not be 'import', a keyword of Python"),
         (lambda: command.use_case("orders/place", "consumer"), "OrdersPlace is in template.yaml already: choose another NAME"),
         (lambda: command.use_case("payments/notice", "consumer"), "PaymentsNotice is in template.yaml already"),
+        (
+            lambda: command.use_case(f"orders/{'a' * 35}", "consumer"),
+            "order-pipeline-staging-orders-a+ has 65 characters, 64 are",
+        ),
+        (lambda: command.free_context("g" * 27), "NAME is too long"),
         (lambda: command.free_context("orders"), "functions/orders exists"),
         (lambda: command.free_context("class"), "NAME must not be 'class', a keyword of Python"),
         (lambda: command.free_context("email"), "NAME must not be 'email', a package of Python or of the dependencies"),
@@ -132,6 +137,7 @@ def test_mistake_is_refused_before_anything_is_written(clone: Path, call: Any, m
 
 
 def test_free_names_are_accepted(clone: Path) -> None:
+    assert command.use_case(f"orders/{'a' * 34}", "consumer") == ("orders", "a" * 34)
     command.free_context("zebras")
     command.free_route("POST", "/orders/{order_id}/zebras")
     command.free_route("DELETE", "/orders")
