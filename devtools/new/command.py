@@ -107,9 +107,7 @@ def require_short(context: str, module: str) -> None:
     name, stack = _values(context, module)["name"], max(environments.stacks().values(), key=len)
     _, limit = stack_names.LIMITS["Lambda::Function"]
     if len(f"{stack}-{name}") > limit:
-        raise UserError(
-            f"NAME is too long: {stack}-{name} has {len(stack) + len(name) + 1} characters, and a function's name {limit} at most"
-        )
+        raise UserError(f"NAME is too long: the function {stack}-{name} has {len(f'{stack}-{name}')} characters, {limit} are allowed")
 
 
 def _require_free(ids: list[str]) -> None:

@@ -30,6 +30,12 @@ REQUIRED = ("sku", "name", "unit_price", "currency", "stock")
 OPTIONAL = ("category", "active", "lowest_temperature", "highest_temperature")
 # Spreadsheets separate by semicolons where the comma is the decimal sign.
 DELIMITERS = (",", ";", "\t")
+# What the functions take where a column is text.
+TAKES = {
+    "sku": "1 to 64 letters, digits, dots, underscores and hyphens, a letter or digit first",
+    "name": f"1 to {pricing.MAX_NAME_LENGTH} characters",
+    "category": "up to 64 lower-case letters, digits and hyphens, a letter or digit first",
+}
 BOOLEANS = {"": True, "true": True, "false": False}
 MAX_STOCK = 1_000_000_000
 
@@ -118,9 +124,15 @@ def product_of(row: dict[str, str]) -> Product:
     try:
         sold = convert(document, pricing.Product)
     except ValidationError as error:
-        raise RowError(str(error)) from None
+        raise RowError(_explained(str(error), document)) from None
     endures = (sold.temperature_range.lowest, sold.temperature_range.highest) if sold.temperature_range else None
     return Product(sold.sku, sold.name, price, stock, currency, sold.active, sold.category or "", endures)
+
+
+def _explained(error: str, document: Mapping[str, Any]) -> str:
+    """Return a violated rule of the functions in the words of the file: its column, what it takes, and the value."""
+    column = error.rpartition("$.")[2].strip("`")
+    return f"{column} must be {TAKES[column]}, not {document[column]!r}" if column in TAKES else error
 
 
 def _temperature_range(row: dict[str, str]) -> dict[str, int] | None:
@@ -167,13 +179,23 @@ def _put(client: Any, tables: Mapping[str, str], product: Product) -> bool:
     return True
 
 
+def _count(errors: list[str]) -> str:
+    match len(errors):
+        case 0:
+            return "no rows"
+        case 1:
+            return "1 row is wrong"
+        case several:
+            return f"{several} rows are wrong"
+
+
 def main(arguments: Namespace) -> int:
     """Validate the file and write it; 1 with a line for each wrong row."""
     found = read(Path(arguments.file))
     for error in found.errors:
         ui.console.print(f"  {error}", style="red")
     if found.errors or not found.products:
-        raise UserError(f"nothing was written: {len(found.errors)} rows are wrong" if found.errors else "nothing was written: no rows")
+        raise UserError(f"nothing was written: {_count(found.errors)}")
     stocked = write(targets.chosen(arguments.stack), found.products)
     ui.done("products", f"{len(found.products)} written; {stocked} got their stock, {len(found.products) - stocked} keep theirs")
     return 0

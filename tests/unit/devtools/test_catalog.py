@@ -60,9 +60,10 @@ def test_wrong_temperatures_are_one_line(temperatures: str, message: str) -> Non
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (",Mug,1250,EUR,1,,", "sku"),
-        ("MUG 1,Mug,1250,EUR,1,,", "sku"),
-        ("A,,1250,EUR,1,,", "name"),
+        (",Mug,1250,EUR,1,,", "sku must be 1 to 64 letters, digits, dots, underscores and hyphens, a letter or digit first, not ''"),
+        ("MUG 1,Mug,1250,EUR,1,,", "sku must be 1 to 64 letters"),
+        (f"{'M' * 65},Mug,1250,EUR,1,,", "sku must be 1 to 64 letters"),
+        ("A,,1250,EUR,1,,", f"name must be 1 to {pricing.MAX_NAME_LENGTH} characters, not ''"),
         (
             "A,Mug,12.50,EUR,1,,",
             "unit_price must be a whole number from 0 to 100000000000 (minor units, as 1250 for EUR 12.50), not '12.50'",
@@ -71,7 +72,10 @@ def test_wrong_temperatures_are_one_line(temperatures: str, message: str) -> Non
         ("A,Mug,1250,euro,1,,", "currency must be an ISO 4217 code such as EUR, not 'euro'"),
         ("A,Mug,1255,KWD,1,,", "unit_price must be a multiple of 10 in KWD, not 1255"),
         ("A,Mug,1250,EUR,many,,", "stock must be a whole number"),
-        ("A,Mug,1250,EUR,1,Kitchen!,", "category"),
+        (
+            "A,Mug,1250,EUR,1,Kitchen!,",
+            "category must be up to 64 lower-case letters, digits and hyphens",
+        ),
         ("A,Mug,1250,EUR,1,,yes", "active must be true or false, not 'yes'"),
         ("A,Mug,1250,EUR,1", "it has not 7 values"),
         ("A,Mug, blue,1250,EUR,1,,", "it has not 7 values"),
@@ -100,7 +104,7 @@ def test_other_columns_are_refused_with_the_known_ones(header: str, message: str
 def test_nothing_is_written_when_a_row_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (file := tmp_path / "products.csv").write_text(f"{HEADER}\n{MUG}\nA,,1,EUR,1,,\n")
     monkeypatch.setattr(catalog, "write", lambda *_: pytest.fail("rows were written"))
-    with pytest.raises(UserError, match="nothing was written: 1 rows are wrong"):
+    with pytest.raises(UserError, match="nothing was written: 1 row is wrong"):
         catalog.main(parsed("catalog", "--file", str(file)))
 
 
@@ -122,7 +126,12 @@ def test_line_separator_within_a_name_is_a_space(tmp_path: Path, pause: str) -> 
 
 def test_name_that_no_order_could_publish_is_refused() -> None:
     [line] = errors(MUG.replace("Blue mug", "B" * (pricing.MAX_NAME_LENGTH + 1)))
-    assert str(pricing.MAX_NAME_LENGTH) in line
+    assert f"name must be 1 to {pricing.MAX_NAME_LENGTH} characters, not 'BBB" in line
+
+
+@pytest.mark.parametrize("row", [MUG.replace("MUG-1", "M" * 64), f"A,{'B' * pricing.MAX_NAME_LENGTH},1,EUR,1,{'c' * 64},"])
+def test_longest_values_are_accepted(row: str) -> None:
+    assert errors(row) == []
 
 
 def test_products_are_written_while_orders_hold_their_stock(monkeypatch: pytest.MonkeyPatch, aws: Aws) -> None:
