@@ -20,10 +20,17 @@ from devtools.target import Target
 from devtools.web import Answer
 from orderflow.aws.webhooks import secrets_of, signed_headers
 from orderflow.domain.events import StockLine
-from shipping.carrier import CarrierRefused, Parcel
+from shipping.carrier import CarrierRefused, Contradiction, Parcel
 from shipping.sandbox.carrier import SandboxCarrier
 from shipping.shipments import shipment_id
 
+# Why the carrier refuses to dispatch a parcel of an order.
+REFUSED = {
+    Contradiction.UNKNOWN_SHIPMENT: "no shipment of {order} is requested: check the id, and that the order is confirmed",
+    Contradiction.RECALLED: "the shipment of {order} is recalled, because the order is cancelled",
+    Contradiction.ID_REUSED: "the carrier knows another parcel of this id",
+    Contradiction.LINES_EXCEEDED: "the shipment of {order} has no such units left to dispatch",
+}
 LEEDS = {"lat": 53.7997, "lon": -1.5492}
 
 
@@ -168,5 +175,5 @@ def main(arguments: Namespace) -> None:
     try:
         done = apply(Carrier(targets.chosen(arguments.stack), at=arguments.at), arguments)
     except CarrierRefused as refused:
-        raise UserError(f"the carrier refuses: {refused.code}") from None
+        raise UserError(REFUSED[refused.code].format(order=arguments.order)) from None
     ui.console.print(f"  {done}\n\n  make trace ORDER={arguments.order}", highlight=False)

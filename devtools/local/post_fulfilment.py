@@ -7,7 +7,7 @@ from typing import Any
 
 from devtools.cli import UserError
 from devtools.local import reviews, seed
-from devtools.local.api_client import ApiClient, wait_until
+from devtools.local.api_client import ApiClient, state_of, wait_until
 from devtools.local.carrier import Carrier
 from devtools.local.scenarios import ORDINARY_BODY
 from devtools.ops import trial_balance as ledger_balance
@@ -72,15 +72,21 @@ class ScriptedOrder:
         self.refresh()
 
     def place_and_wait_for_shipping(self, body: dict[str, Any]) -> None:
-        """Place the order and wait for its shipment request. Raises UserError after `seconds`."""
+        """Place the order and wait for its shipment request. Raises UserError for an order without one, and after `seconds`."""
         self.place(body)
 
-        def requested() -> bool:
+        def decided() -> bool:
             self.refresh()
-            return "ShipmentRequested" in [event["type"] for event in self.events]
+            return self._is_shipping or state_of(self.events).startswith(("rejected", "cancelled"))
 
-        if not wait_until(requested, self.seconds, POLL_SECONDS):
-            raise UserError(f"no shipment was requested within {self.seconds:.0f} s")
+        in_time = wait_until(decided, self.seconds, POLL_SECONDS)
+        if not self._is_shipping:
+            waited = "" if in_time else f" after {self.seconds:.0f} s"
+            raise UserError(f"no shipment of {self.order_id} was requested: the order is {state_of(self.events)}{waited}")
+
+    @property
+    def _is_shipping(self) -> bool:
+        return "ShipmentRequested" in [event["type"] for event in self.events]
 
     def summary(self, *amounts: str) -> str:
         """Return the state and amounts of the order: `delivered, 29.90 EUR captured`."""

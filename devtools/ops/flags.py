@@ -160,7 +160,7 @@ def check(document: dict[str, Any], schema: dict[str, Any]) -> None:
     validator: Any = Draft4Validator(cast("Any", schema))
     for error in sorted(validator.iter_errors(document), key=lambda error: list(map(str, error.absolute_path))):
         place = ".".join(map(str, error.absolute_path))
-        raise UserError(f"{f'{place}: ' if place else ''}{error.message}")
+        raise UserError(_unknown(error, place) or f"{f'{place}: ' if place else ''}{error.message}")
     try:
         parsed = fraud_rules.parse_flags(json.dumps(document).encode())
     except msgspec.DecodeError as error:
@@ -168,6 +168,15 @@ def check(document: dict[str, Any], schema: dict[str, Any]) -> None:
     # Functions accept any two characters, so that flags deployed before this check keep working.
     for country in sorted(parsed.hold_countries - set(get_args(Country))):
         raise UserError(f"hold_countries: {country} is not a country code of ISO 3166-1")
+
+
+def _unknown(error: Any, place: str) -> str:
+    """Return one line about the names that a document must not have, or "" for another error."""
+    if error.validator != "additionalProperties" or "properties" not in error.schema:
+        return ""
+    known = error.schema["properties"]
+    names = ", ".join(f"{place}.{name}".strip(".") for name in sorted(error.instance.keys() - known))
+    return f"unknown flag {names}; the names are {', '.join(f'{place}.{name}'.strip('.') for name in known)}"
 
 
 def show(seen: ServedFlags) -> None:

@@ -1,13 +1,14 @@
 """Check a deployed stack with one order: it is placed, delivered, returned and refunded, and has its journal entries and emails.
 
-The product and the user are of this run alone and are removed at its end, also after a failure. The order stays in the order log,
-from which nothing is removed. Emails go to the mailbox simulator of SES, which needs no verification.
+The product and the user are of this run alone and are removed at its end, also after a failure, which cancels the order. The order
+stays in the order log, from which nothing is removed. Emails go to the mailbox simulator of SES, which needs no verification.
 """
 
 from argparse import Namespace
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
 from uuid import uuid4
 
@@ -119,8 +120,13 @@ class Smoke:
         if not wait_until(complete, STEP_SECONDS, POLL_SECONDS):
             raise UserError(f"{what} of {self.order.order_id} are missing after {STEP_SECONDS:.0f} s: {', '.join(sorted(missing))}")
 
+    def cancel(self) -> None:
+        """Cancel an order that a failed run left behind, so that nobody ships it and its unit returns to stock."""
+        if self.order.order_id:
+            self.api.cancel(self.email, self.order.order_id, {"reason": "the smoke test failed"})
+
     def clean_up(self) -> str:
-        """Delete the product and the user. The stock row is deleted once the returned unit is in stock, so that nothing writes it again."""
+        """Delete the product and the user. The stock row is deleted once the unit is in stock again, so that nothing writes it again."""
         client, tables, key = self.target.client("dynamodb"), self.target.resources, dynamodb.key(sku=self.product.sku)
         client.delete_item(TableName=tables["Catalogue"], Key=key)
         if self.pool:
@@ -131,7 +137,7 @@ class Smoke:
             return not row or row["available"]["N"] == str(STOCK)
 
         if not wait_until(restocked, STEP_SECONDS, POLL_SECONDS):
-            return f"the stock row of {self.product.sku} remains: its returned unit is not in stock"
+            return f"the stock row of {self.product.sku} remains: its unit is not in stock"
         client.delete_item(TableName=tables["Stock"], Key=key)
         return "product and user are removed; the order stays in the order log"
 
@@ -140,6 +146,10 @@ class Smoke:
 def _cleaned_up(smoke: Smoke) -> Generator[None]:
     try:
         yield
+    except BaseException:
+        with suppress(UserError, OSError, HTTPException):
+            smoke.cancel()
+        raise
     finally:
         with ui.stage("clean up") as step:
             step.detail = smoke.clean_up()

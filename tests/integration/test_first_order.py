@@ -13,6 +13,7 @@ from uuid import uuid4
 import jwt
 import pytest
 
+from devtools.cli import UserError
 from devtools.commands import parsed
 from devtools.ops import catalog, doctor, quotas
 from devtools.products import Product
@@ -92,9 +93,39 @@ def test_smoke_test_passes_and_removes_its_product(stack: DeployedStack, capsys:
     printed = capsys.readouterr().out
     for step in ("products", "token", "order placed", "order delivered", "order refunded", "ledger", "emails", "clean up"):
         assert re.search(rf"✓ {step} ", printed), printed
+    assert left_behind(stack, printed) == []
+
+
+def left_behind(stack: DeployedStack, printed: str) -> list[str]:
+    """Return the tables that still have the product of a smoke test."""
     [sku] = set(re.findall(r"SMOKE-\w+", printed))
-    for table in ("Catalogue", "Stock"):
-        assert "Item" not in stack.dynamodb.get_item(TableName=stack.table(table), Key={"sku": {"S": sku}}, ConsistentRead=True)
+    return [
+        table
+        for table in ("Catalogue", "Stock")
+        if "Item" in stack.dynamodb.get_item(TableName=stack.table(table), Key={"sku": {"S": sku}}, ConsistentRead=True)
+    ]
+
+
+def test_smoke_test_ends_with_an_order_that_is_rejected(stack: DeployedStack, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match=r"no shipment of ord_\w+ was requested: the order is rejected: payment_declined$"):
+        smoke.main(parsed("smoke", "--payment", "tok_declined"))
+    assert left_behind(stack, capsys.readouterr().out) == []
+
+
+def test_interrupted_smoke_test_leaves_no_order_to_ship(
+    stack: DeployedStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs: list[smoke.Smoke] = []
+
+    def interrupted(run: smoke.Smoke) -> str:
+        runs.append(run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(smoke.Smoke, "deliver", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        smoke.main(parsed("smoke"))
+    assert "OrderCancelled" in [event.type for event in stack.log(runs[0].order.order_id)]
+    assert left_behind(stack, capsys.readouterr().out) == []
 
 
 def documented() -> list[str]:
