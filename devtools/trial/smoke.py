@@ -121,7 +121,7 @@ class Smoke:
             raise UserError(f"{what} of {self.order.order_id} are missing after {STEP_SECONDS:.0f} s: {', '.join(sorted(missing))}")
 
     def cancel(self) -> None:
-        """Cancel an order that a failed run left behind, so that nobody ships it and its unit returns to stock."""
+        """Cancel the order of a failed run, so that the carrier does not ship it and its unit returns to stock."""
         if self.order.order_id:
             self.api.cancel(self.email, self.order.order_id, {"reason": "the smoke test failed"})
 

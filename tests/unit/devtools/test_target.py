@@ -196,7 +196,7 @@ def test_stack_on_aws_ignores_local_endpoints(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """The environment of somebody who never used AWS."""
+    """The environment of a user without settings for AWS."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
