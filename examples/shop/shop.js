@@ -7,7 +7,16 @@ const AVAILABILITY = { in_stock: "In stock", low_stock: "Only a few left", out_o
 
 const find = (id) => document.getElementById(id);
 const state = { config: {}, products: new Map(), next: null, order: null, watching: 0 };
-const basket = new Map(JSON.parse(localStorage.getItem("basket") ?? "[]"));
+const basket = savedBasket();
+
+/** Return the basket of an earlier visit; one that cannot be read is empty. */
+function savedBasket() {
+  try {
+    return new Map(JSON.parse(localStorage.getItem("basket") ?? "[]").filter(([, quantity]) => Number.isInteger(quantity) && quantity > 0));
+  } catch {
+    return new Map();
+  }
+}
 
 /** A failed request: its problem document, and for a temporary failure the seconds to wait before the next request. */
 class ProblemError extends Error {
@@ -43,14 +52,22 @@ async function call(method, path, { body, key, tag, token = sessionStorage.getIt
   } catch {
     throw noConnection();
   }
-  const text = response.status === 304 ? "" : await response.text();
-  const isJson = (response.headers.get("content-type") ?? "").includes("json");
-  const parsed = text && isJson ? JSON.parse(text) : text;
+  const parsed = response.status === 304 ? "" : await content(response);
   if (response.status >= 400) {
     const seconds = [429, 502, 503, 504].includes(response.status) ? Number(response.headers.get("retry-after") ?? OUTAGE_SECONDS) : null;
-    throw new ProblemError({ status: response.status, ...(isJson ? parsed : { title: `Error ${response.status}` }) }, seconds);
+    throw new ProblemError({ title: `Error ${response.status}`, status: response.status, ...(parsed instanceof Object && parsed) }, seconds);
   }
+  if (parsed === undefined) throw new ProblemError({ title: "Unreadable answer", detail: "try again" }, OUTAGE_SECONDS);
   return { status: response.status, tag: response.headers.get("etag"), body: parsed };
+}
+
+/** Return the document or text of an answer, undefined for one that is cut off. */
+async function content(response) {
+  try {
+    return (response.headers.get("content-type") ?? "").includes("json") ? await response.json() : await response.text();
+  } catch {
+    return undefined;
+  }
 }
 
 /** Return an element; strings among the children become text, never HTML. */
@@ -72,16 +89,26 @@ function show(text, isError = false) {
   find("message").classList.toggle("error", isError);
 }
 
-/** Run the action of a click or a form; its button is disabled meanwhile, and a failure is shown. */
+/** Run the action of a click or a form, once at a time; a failure is shown. A disabled button would lose the focus. */
 async function run(button, action) {
-  button.disabled = true;
+  if (button.ariaBusy === "true") return;
+  button.ariaBusy = "true";
   try {
     await action();
   } catch (error) {
     explain(error);
   } finally {
-    button.disabled = false;
+    button.ariaBusy = null;
   }
+}
+
+/** Change the page; where the focused element is replaced, hidden or disabled, the focus moves to its successor or to a heading. */
+function keepFocus(heading, change) {
+  const focused = document.activeElement;
+  change();
+  if (focused.isConnected && !focused.disabled && focused.checkVisibility()) return;
+  const successor = focused.ariaLabel && document.querySelector(`button[aria-label="${CSS.escape(focused.ariaLabel)}"]:enabled`);
+  (successor || find(heading)).focus({ preventScroll: Boolean(successor) });
 }
 
 /** Show a failed request to the customer, who has to sign in again where the token is not valid any more. */
@@ -110,21 +137,22 @@ async function loadProducts() {
 
 function drawProducts() {
   const sorted = [...state.products.values()].sort((one, other) => one.name.localeCompare(other.name));
-  find("products").replaceChildren(
-    ...sorted.map((product) => {
-      const add = element("button", { type: "button", textContent: "Add", disabled: product.availability === "out_of_stock" });
-      add.setAttribute("aria-label", `Add ${product.name} to the basket`);
-      add.addEventListener("click", () => change(product.sku, 1));
-      return element(
-        "li",
-        {},
-        element("span", { className: "name" }, product.name),
-        element("span", { className: "hint" }, AVAILABILITY[product.availability]),
-        element("span", { className: "foot" }, element("span", {}, money(product.unit_price)), add),
-      );
-    }),
-  );
-  find("more").hidden = !state.next;
+  const items = sorted.map((product) => {
+    const add = element("button", { type: "button", textContent: "Add", disabled: product.availability === "out_of_stock" });
+    add.setAttribute("aria-label", `Add ${product.name} to the basket`);
+    add.addEventListener("click", () => change(product.sku, 1));
+    return element(
+      "li",
+      {},
+      element("span", { className: "name" }, product.name),
+      element("span", { className: "hint" }, AVAILABILITY[product.availability]),
+      element("span", { className: "foot" }, element("span", {}, money(product.unit_price)), add),
+    );
+  });
+  keepFocus("products-title", () => {
+    find("products").replaceChildren(...items);
+    find("more").hidden = !state.next;
+  });
 }
 
 /** Add units of a product to the basket, or remove them. Another basket is another order, so it gets a new key. */
@@ -150,22 +178,23 @@ function total() {
 }
 
 function drawBasket() {
-  find("basket").replaceChildren(
-    ...[...basket].map(([sku, quantity]) => {
-      const name = state.products.get(sku)?.name ?? sku;
-      const fewer = element("button", { type: "button", textContent: "−" });
-      fewer.setAttribute("aria-label", `One ${name} less`);
-      fewer.addEventListener("click", () => change(sku, -1));
-      const more = element("button", { type: "button", textContent: "+" });
-      more.setAttribute("aria-label", `One ${name} more`);
-      more.addEventListener("click", () => change(sku, 1));
-      return element("li", {}, element("span", {}, name), element("span", { className: "quantity" }, fewer, `${quantity}`, more));
-    }),
-  );
+  const items = [...basket].map(([sku, quantity]) => {
+    const name = state.products.get(sku)?.name ?? sku;
+    const fewer = element("button", { type: "button", textContent: "−" });
+    fewer.setAttribute("aria-label", `One ${name} less`);
+    fewer.addEventListener("click", () => change(sku, -1));
+    const more = element("button", { type: "button", textContent: "+" });
+    more.setAttribute("aria-label", `One ${name} more`);
+    more.addEventListener("click", () => change(sku, 1));
+    return element("li", {}, element("span", {}, name), element("span", { className: "quantity" }, fewer, `${quantity}`, more));
+  });
+  keepFocus("basket-title", () => {
+    find("basket").replaceChildren(...items);
+    find("basket-empty").hidden = basket.size > 0;
+    find("checkout").hidden = basket.size === 0;
+  });
   const sum = total();
   find("to-basket").textContent = `Basket: ${[...basket.values()].reduce((one, other) => one + other, 0)}`;
-  find("basket-empty").hidden = basket.size > 0;
-  find("checkout").hidden = basket.size === 0;
   find("total").textContent = sum ? money(sum) : "several currencies: place one order for each";
   find("place").textContent = sessionStorage.getItem("token") ? "Place the order" : "Sign in to place the order";
 }
@@ -208,16 +237,17 @@ function takeNewPrices(problem) {
 
 async function loadOrders() {
   const { body } = await call("GET", "/orders?limit=10");
-  find("orders-section").hidden = body.orders.length === 0;
-  find("orders").replaceChildren(
-    ...body.orders.map((order) => {
-      const show = element("button", { type: "button", textContent: "Show" });
-      show.setAttribute("aria-label", `Show the order of ${new Date(order.placed_at).toLocaleString()}`);
-      show.addEventListener("click", () => showOrder(order.order_id));
-      const when = element("span", { className: "hint" }, new Date(order.placed_at).toLocaleString());
-      return element("li", {}, element("span", {}, `${money(order.total)}, ${words(order.state)} `, when), show);
-    }),
-  );
+  const items = body.orders.map((order) => {
+    const show = element("button", { type: "button", textContent: "Show" });
+    show.setAttribute("aria-label", `Show the order of ${new Date(order.placed_at).toLocaleString()}`);
+    show.addEventListener("click", () => showOrder(order.order_id));
+    const when = element("span", { className: "hint" }, new Date(order.placed_at).toLocaleString());
+    return element("li", {}, element("span", {}, `${money(order.total)}, ${words(order.state)} `, when), show);
+  });
+  keepFocus("orders-title", () => {
+    find("orders-section").hidden = body.orders.length === 0;
+    find("orders").replaceChildren(...items);
+  });
 }
 
 /** Show an order and follow it in the background. */
@@ -226,7 +256,8 @@ function showOrder(orderId) {
   find("order-state").textContent = "";
   find("timeline").replaceChildren();
   find("order").hidden = false;
-  find("order-title").focus();
+  find("order-title").focus({ preventScroll: true });
+  find("order").scrollIntoView();
   follow(orderId, ++state.watching).catch(explain);
 }
 
@@ -260,7 +291,9 @@ async function follow(orderId, watch) {
 }
 
 function drawTimeline(events) {
-  find("invoice").disabled = !events.some(({ type }) => type === "InvoiceIssued");
+  keepFocus("order-title", () => {
+    find("invoice").disabled = !events.some(({ type }) => type === "InvoiceIssued");
+  });
   const shown = find("timeline").children.length;
   // Appended, so that a screen reader announces the new events only.
   for (const event of events.slice(shown)) {
@@ -273,8 +306,10 @@ function drawOrder(order) {
   state.order = order;
   const reason = order.reason ? `, ${words(order.reason)}` : "";
   find("order-state").textContent = `${money(order.total)}, ${words(order.state)}${reason}`;
-  find("cancel").disabled = !["placed", "held", "confirmed", "partly_dispatched"].includes(order.state);
-  find("return").disabled = returnable(order).length === 0;
+  keepFocus("order-title", () => {
+    find("cancel").disabled = !["placed", "held", "confirmed", "partly_dispatched"].includes(order.state);
+    find("return").disabled = returnable(order).length === 0;
+  });
 }
 
 /** Return the delivered lines that are in no return yet. */
@@ -310,7 +345,7 @@ async function downloadInvoice() {
 async function signIn(token, name) {
   sessionStorage.setItem("token", token);
   sessionStorage.setItem("name", name);
-  drawAccount();
+  keepFocus("basket-title", drawAccount);
   drawBasket();
   show(`Signed in as ${name}.`);
   await loadOrders();
@@ -319,8 +354,10 @@ async function signIn(token, name) {
 function signOut() {
   sessionStorage.clear();
   state.watching += 1;
-  find("order").hidden = find("orders-section").hidden = true;
-  drawAccount();
+  keepFocus("sign-in-title", () => {
+    find("order").hidden = find("orders-section").hidden = true;
+    drawAccount();
+  });
   drawBasket();
 }
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -16,6 +17,7 @@ from devtools.local import issuer, shop
 from devtools.local.carrier import Carrier
 from devtools.page_server import PageServer
 from devtools.products import BY_SKU
+from orders.api_models import Address
 from tests.integration.deployed_stack import DeployedStack, eventually
 from tests.support import browser as browsers
 
@@ -248,6 +250,86 @@ def test_shop_works_with_the_keyboard_alone(browser: Browser, server: PageServer
         expect(page.locator("#message")).to_have_text("Thank you: your order is placed.")
         assert page.evaluate("document.activeElement.id") == "order-title"
         assert outline == "solid"
+
+
+def focused(page: Page) -> str:
+    """Return the label, id or tag of the element that has the focus."""
+    return page.evaluate("(({ariaLabel, id, tagName}) => ariaLabel || id || tagName)(document.activeElement)")
+
+
+def test_focus_stays_where_the_customer_acts(browser: Browser, server: PageServer):
+    with shopping(browser, server) as page:
+        add(page)
+        for label in (f"One {MUG.name} more", f"One {MUG.name} less"):
+            page.get_by_role("button", name=label).focus()
+            page.keyboard.press("Enter")
+            assert focused(page) == label
+        page.locator("#customer").focus()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        expect(page.locator("#message")).to_have_text("Signed in as ann.")
+        assert focused(page) == "basket-title"
+
+        page.locator("#place").press("Enter")
+        expect(page.locator("#order-state")).to_contain_text("confirmed")
+        expect(page.locator("#invoice")).to_be_enabled()
+        with page.expect_download():
+            page.locator("#invoice").press("Enter")
+        assert focused(page) == "invoice"
+        page.locator("#cancel").press("Enter")
+        expect(page.locator("#order-state")).to_contain_text("cancelled")
+        assert focused(page) == "order-title"
+        page.get_by_role("button", name="Sign out").press("Enter")
+        assert focused(page) == "sign-in-title"
+
+
+def test_last_unit_of_the_basket_moves_the_focus_to_its_heading(browser: Browser, server: PageServer):
+    with shopping(browser, server) as page:
+        add(page)
+        page.get_by_role("button", name=f"One {MUG.name} less").press("Enter")
+        assert focused(page) == "basket-title"
+
+
+def test_placed_order_is_in_view_on_a_phone(browser: Browser, server: PageServer):
+    with shopping(browser, server, viewport=PHONE) as page:
+        confirmed_order(page, "bob")
+        expect(page.locator("#cancel")).to_be_in_viewport()
+        expect(page.locator("#timeline li").nth(2)).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("saved", ["garbage", "{}", "[1]", '[["MUG-BLUE"]]', '[["MUG-BLUE",-1]]', "null"])
+def test_unreadable_basket_of_an_earlier_visit_is_empty(browser: Browser, server: PageServer, saved: str):
+    with shopping(browser, server) as page:
+        page.evaluate("saved => localStorage.setItem('basket', saved)", saved)
+        page.reload()
+        expect(page.locator("#products li").first).to_be_visible()
+        expect(page.locator("#to-basket")).to_have_text("Basket: 0")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (502, "", "Error 502: try again later"),
+        (503, "<html>", "Error 503: try again later"),
+        (201, '{"order_id": ', "Unreadable answer: try again"),
+        (429, '{"title": "Too many requests", "status": 429}', "Too many requests: try again later"),
+    ],
+)
+def test_answer_of_a_failing_network_is_explained(browser: Browser, server: PageServer, status: int, body: str, message: str):
+    with shopping(browser, server) as page:
+        sign_in(page, "cat")
+        add(page)
+        headers = {"Content-Type": "application/json", "Access-Control-Allow-Origin": "*"}
+        page.route("**/orders", lambda route: route.fulfill(status=status, body=body, headers=headers), times=1)
+        page.click("#place")
+        expect(page.locator("#message.error")).to_have_text(message)
+
+
+def test_address_has_the_limits_of_the_api(browser: Browser, server: PageServer):
+    limits = {field.encode_name: field.type for field in msgspec.inspect.type_info(Address).fields}  # pyright: ignore[reportAttributeAccessIssue]
+    with shopping(browser, server) as page:
+        for name in ("name", "street", "city", "postal_code"):
+            assert page.get_attribute(f"[name={name}]", "maxlength") == str(limits[name].max_length)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
