@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from samcli.yamlhelper import yaml_parse  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-from devtools import environments, stack_names, ui
+from devtools import environments, stack_names, ui, undo
 from devtools.cli import UsageError, UserError
 from devtools.new import edits
 from devtools.target import ROOT
@@ -25,6 +25,7 @@ from orderflow.domain.events import EVENT_TYPES, STREAM_ONLY_EVENTS
 PARTS = Path(__file__).parent / "parts"
 # Generators that read the template and the code; each runs in its own process, to import the new files.
 GENERATORS = ("contracts", "openapi", "observability", "diagram")
+COSTS = ("idle-cost", "cost")
 REQUEST = "orders/list_orders/no-order-yet.json"
 
 
@@ -39,9 +40,18 @@ def main(arguments: Namespace) -> int:
     """Write the files and print them.
 
     Raises:
-        UserError: a name is taken or has another form, an event or context is unknown; nothing is written then.
+        UserError: a name is taken or has another form, an event or context is unknown, a generator fails; nothing is written then.
     """
     require_name(arguments.kind, arguments.name)
+    with undo.all_or_nothing(ROOT):
+        for path in _write_kind(arguments):
+            ui.done(str(path.relative_to(ROOT)), "written")
+        _generate()
+    ui.done("generated files", f"written by make {', '.join((*GENERATORS, *COSTS))}")
+    return 0
+
+
+def _write_kind(arguments: Namespace) -> list[Path]:
     match arguments.kind:
         case "consumer":
             context, module = use_case(arguments.name, "consumer")
@@ -57,14 +67,15 @@ def main(arguments: Namespace) -> int:
             types = event_types(arguments.events or "OrderConfirmed")
             free_context(arguments.name)
             written = new_context(arguments.name) + consumer(arguments.name, "process_events", types)
-    for path in written:
-        ui.done(str(path.relative_to(ROOT)), "written")
-    for generator in GENERATORS:
-        subprocess.run([sys.executable, "-m", "devtools", generator], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    for command in ("idle-cost", "cost"):
-        subprocess.run(["make", command, "RECORD=1"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=_environment())
-    ui.done("generated files", f"written by make {', '.join(GENERATORS)}, idle-cost, cost")
-    return 0
+    return written
+
+
+def _generate() -> None:
+    """Write the generated files. Raises UserError for a generator that fails, which has printed why."""
+    generators = {one: [sys.executable, "-m", "devtools", one] for one in GENERATORS}
+    for name, words in (generators | {one: ["make", one, "RECORD=1"] for one in COSTS}).items():
+        if subprocess.run(words, cwd=ROOT, check=False, stdout=subprocess.DEVNULL, env=_environment()).returncode:
+            raise UserError(f"nothing was written: make {name} failed; make it pass first")
 
 
 def _environment() -> dict[str, str]:

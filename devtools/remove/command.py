@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from devtools import template, ui
+from devtools import template, ui, undo
 from devtools.cli import UserError
 from devtools.remove import code, names, pages, stack
 from devtools.remove.names import CORE, PARTS, Names, Part
@@ -34,6 +34,14 @@ def main(arguments: Namespace) -> int:
     parts = [removable(ROOT, name.strip()) for name in arguments.context.split(",")]
     require_clean(ROOT)
     resources = template.source()["Resources"]
+    with undo.restored_by_git(ROOT):
+        removed = _remove_all(parts, resources)
+    _report(removed, resources)
+    return 0
+
+
+def _remove_all(parts: list[Part], resources: dict[str, Any]) -> list[Names]:
+    """Remove the parts, run the generators, and return the names that are removed."""
     left, removed = dict(resources), list[Names]()
     for part in parts:
         removed.append(remove(ROOT, part, left))
@@ -48,8 +56,7 @@ def main(arguments: Namespace) -> int:
     for found in removed:
         found.strings |= dropped
         shorten_pages(ROOT, found)
-    _report(removed, resources)
-    return 0
+    return removed
 
 
 def removable(root: Path, name: str) -> Part:

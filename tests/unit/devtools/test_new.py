@@ -11,6 +11,7 @@ import pytest
 
 from devtools import template
 from devtools.cli import UserError
+from devtools.commands import parsed
 from devtools.new import command
 from devtools.target import ROOT
 
@@ -142,3 +143,28 @@ def test_free_names_are_accepted(clone: Path) -> None:
     command.free_route("POST", "/orders/{order_id}/zebras")
     command.free_route("DELETE", "/orders")
     assert command.use_case("orders/count_zebras", "consumer") == ("orders", "count_zebras")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, UserError("make contracts failed")])
+def test_unfinished_generation_leaves_nothing(clone: Path, monkeypatch: pytest.MonkeyPatch, error: Any) -> None:
+    def tree() -> dict[str, bytes | None]:
+        return {str(path): path.read_bytes() if path.is_file() else None for path in clone.rglob("*")}
+
+    def fail() -> None:
+        assert (clone / "functions/gifts/handlers/process_events.py").exists()
+        (clone / "events/orders/place_order/accepted.json").unlink()
+        (clone / "functions/gifts/__pycache__").mkdir()
+        (clone / "functions/gifts/__pycache__/x.pyc").write_bytes(b"")
+        raise error
+
+    before = tree()
+    monkeypatch.setattr(command, "_generate", fail)
+    with pytest.raises(type(error) if isinstance(error, UserError) else error):
+        command.main(parsed("new", "--kind", "context", "--name", "gifts"))
+    assert tree() == before
+
+
+def test_failing_generator_is_named(clone: Path) -> None:
+    with pytest.raises(UserError, match="nothing was written: make contracts failed; make it pass first"):
+        command.main(parsed("new", "--kind", "consumer", "--name", "orders/send_gifts", "--events", "OrderConfirmed"))
+    assert not (clone / "functions/orders/handlers/send_gifts.py").exists()
