@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devtools.target import ROOT
 from orderflow.aws.http import Problem
 from orderflow.aws.webhooks import (
     ID,
@@ -76,6 +80,16 @@ def test_standard_signature_is_that_of_the_specification() -> None:
         TIMESTAMP: "1614265330",
         SIGNATURE: "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
     }
+
+
+def test_documented_code_prints_the_documented_signature() -> None:
+    page = (ROOT / "docs" / "webhooks.md").read_text("utf-8")
+    documented = dict(re.findall(r"^    (webhook-\w+): (\S+)$", page, re.MULTILINE))
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == documented[SIGNATURE]
+    [secret, message_id, at, body] = re.findall(r"secret = \"(\S+)\"\ncontent = '(\w+)\.(\d+)\.(.*)'", code)[0]
+    assert signed_headers(secret, message_id, body.encode(), int(at)) == documented
 
 
 def test_old_signature_is_the_documented_one() -> None:
