@@ -25,4 +25,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        # While the command was being imported.
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)

@@ -98,6 +98,17 @@ def test_ctrl_c_ends_quietly(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_ctrl_c_while_a_command_is_imported_ends_quietly() -> None:
+    program = (
+        "import importlib, runpy, sys\n"
+        "def interrupt(name): raise KeyboardInterrupt\n"
+        "importlib.import_module, sys.argv = interrupt, ['devtools', 'doctor']\n"
+        "runpy.run_module('devtools', run_name='__main__')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "\ninterrupted\n")
+
+
 @pytest.mark.parametrize(("answer", "code"), [(None, 0), (0, 0), (1, 1)])
 def test_return_value_is_the_exit_code(answer: int | None, code: int) -> None:
     with pytest.raises(SystemExit) as end:
