@@ -23,7 +23,7 @@ from devtools import target as targets
 from devtools import template, ui
 from devtools.cli import UsageError, UserError
 from devtools.ops import rebuild_view
-from devtools.ops.table_scan import Counts, Item, TableScan
+from devtools.ops.table_scan import Counts, Item, TableScan, position_file
 from devtools.target import Target
 
 # Functions that get the ids of orders.
@@ -211,7 +211,7 @@ def main(arguments: Namespace) -> int:
     if not arguments.all:
         raise UsageError("ALL=1 is missing: make rebuild ALL=1 FROM=log rebuilds every store; make rebuild-view the order view alone")
     target = targets.chosen(arguments.stack)
-    path = targets.local_folder() / f"rebuild-{target.stack}.json"
+    path = position_file(target, "rebuild", target.resources["OrderLog"])
     result = Rebuild(target, path, arguments.segments or (1 if target.local else SEGMENTS)).run()
     ui.done("rebuilt", f"{result.events:,} events of {result.orders:,} orders")
     for finding in result.findings:

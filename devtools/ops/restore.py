@@ -19,7 +19,7 @@ from devtools import target as targets
 from devtools import ui
 from devtools.cli import UsageError, UserError
 from devtools.ops.replay import moment
-from devtools.ops.table_scan import Counts, Item, TableScan
+from devtools.ops.table_scan import Counts, Item, TableScan, position_file
 from devtools.target import Target
 from orderflow.aws import dynamodb
 
@@ -170,7 +170,7 @@ def main(arguments: Namespace) -> None:
     if arguments.source and arguments.at:
         raise UsageError("give either AT, a time to restore, or SOURCE, a table that is restored already")
     source = arguments.source or restored_table(target, arguments.table, moment("AT", arguments.at, now))
-    path = targets.local_folder() / f"restore-{target.stack}-{arguments.table}{'-active' if arguments.activate else ''}.json"
+    path = position_file(target, f"{'activate' if arguments.activate else 'restore'}-{arguments.table}", source)
     restore = Restore(target, arguments.table, source, path, 1 if target.local else SEGMENTS)
     if arguments.activate:
         ui.done("activated", f"{restore.activate():,} orders")

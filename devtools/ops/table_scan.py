@@ -13,13 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from devtools import target as targets
 from devtools.cli import UserError
+from devtools.target import Target
 
 PAGE = 1000
 _DONE = "done"
 
 type Item = dict[str, Any]
 type Counts = dict[str, Any]
+
+
+def position_file(target: Target, task: str, table: str) -> Path:
+    """Return the file with the position of a task in a table; another table of this name, as in a new emulator, has another file."""
+    table_id = target.client("dynamodb").describe_table(TableName=table)["Table"].get("TableId", "")
+    return targets.local_folder() / f"{task}-{target.stack}-{table_id.partition('-')[0]}.json"
 
 
 @dataclass

@@ -7,16 +7,18 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from devtools import target as targets
 from devtools import template
 from devtools.cli import UsageError, UserError
 from devtools.commands import parsed
 from devtools.ops import rebuild, restore
 from devtools.ops.rebuild import _Pace
-from devtools.ops.table_scan import TableScan
+from devtools.ops.table_scan import TableScan, position_file
 from devtools.target import ROOT
 from orderflow.aws.order_log import OrderLog
 from tests.fakes.aws import clients
@@ -269,6 +271,19 @@ def test_position_of_another_table_is_rejected(rebuilt: Rebuilt, tmp_path: Path)
     TableScan(tmp_path / "scan.json", "first", 1).save()
     with pytest.raises(UserError, match="unfinished scan of first, not of second"):
         TableScan(tmp_path / "scan.json", "second", 1)
+
+
+def test_position_belongs_to_one_table_of_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The tables of every emulator have the same names: a rebuild of one must not continue that of another."""
+    monkeypatch.setattr(targets, "LOCAL", tmp_path)
+
+    def file(table_id: str) -> Path:
+        client = SimpleNamespace(describe_table=lambda **_: {"Table": {"TableId": table_id}})
+        target: Any = SimpleNamespace(stack="shop", client=lambda _: client)
+        return position_file(target, "rebuild", "shop-order-log")
+
+    assert file("91bcb246-09c6") == file("91bcb246-09c6") == tmp_path / "rebuild-shop-91bcb246.json"
+    assert file("7a0c11de-09c6") != file("91bcb246-09c6")
 
 
 def test_page_that_crashes_is_counted_once(rebuilt: Rebuilt, tmp_path: Path) -> None:
