@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from rich.text import Text
 
-from devtools import ui
+from devtools import cli, ui
 from devtools.cli import UserError
 
 HOST = "127.0.0.1"
@@ -54,14 +54,24 @@ class _Handler(SimpleHTTPRequestHandler):
         if self.headers.get("Host") not in {f"{name}:{self.server.server_port}" for name in (HOST, "localhost")}:
             self.send_error(HTTPStatus.FORBIDDEN, "ask for 127.0.0.1")
         elif path in self.server.documents:
-            body = json.dumps(self.server.documents[path]()).encode()
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self._answer(self.server.documents[path])
         else:
             super().do_GET()
+
+    def _answer(self, create: Callable[[], Any]) -> None:
+        try:
+            body = json.dumps(create()).encode()
+        except Exception as error:
+            line = cli.explain(error)
+            if line is None:
+                raise
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, "no stack", line)
+            return
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     @override
     def translate_path(self, path: str) -> str:

@@ -1,6 +1,7 @@
 """`make shop`: serve the example shop on loopback for a local target, with tokens of its customers, until Ctrl-C."""
 
 from argparse import Namespace
+from dataclasses import replace
 
 from devtools import page_server
 from devtools import target as targets
@@ -14,12 +15,12 @@ FIRST_PORT = 4620
 
 def server(port: int, target: Target) -> PageServer:
     """Return the shop's server: the page's files, and `config.json` with the API's URL and a token of each customer, for an hour."""
-    api = target.api_url("").rstrip("/")
 
     def config() -> dict[str, object]:
-        return {"api": api, "tokens": {name: issuer.token(target, name) for name in seed.REGULARS}}
+        # A copy has not read the stack: a deployment since then may have given the API another URL.
+        return {"api": replace(target).api_url("").rstrip("/"), "tokens": {name: issuer.token(target, name) for name in seed.REGULARS}}
 
-    return PageServer(port, (FILES,), {"/config.json": config}, api)
+    return PageServer(port, (FILES,), {"/config.json": config}, target.api_url(""))
 
 
 def main(_arguments: Namespace) -> None:

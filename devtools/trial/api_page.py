@@ -1,6 +1,7 @@
 """`make docs`: serve Swagger UI on loopback for the API of a stack, signed in where the stack is local, until Ctrl-C."""
 
 from argparse import Namespace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,9 +18,10 @@ FIRST_PORT = 4640
 
 def server(port: int, target: Target, customer: str) -> PageServer:
     """Return the page's server: Swagger UI's files, and `config.json` with the document's URL and a token, empty for a stack on AWS."""
-    document = target.api_url("/openapi.json")
 
     def config() -> dict[str, str]:
+        # A copy has not read the stack: a deployment since then may have given the API another URL.
+        document = replace(target).api_url("/openapi.json")
         return {"openapi": document, "token": issuer.token(target, customer, seed.GROUPS.get(customer, ())) if target.local else ""}
 
     # Swagger UI sets the size of its logo by an inline style.

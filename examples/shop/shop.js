@@ -50,6 +50,8 @@ async function call(method, path, { body, key, tag, token = sessionStorage.getIt
   try {
     response = await fetch(state.config.api + path, { method, headers, body: body && JSON.stringify(body), cache: "no-store" });
   } catch {
+    // The API may have another URL since it was deployed again.
+    await loadConfig();
     throw noConnection();
   }
   const parsed = response.status === 304 ? "" : await content(response);

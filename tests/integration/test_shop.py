@@ -222,6 +222,16 @@ def test_order_is_followed_further_after_an_outage(browser: Browser, server: Pag
         expect(page.locator("#message")).to_have_text("")
 
 
+def test_url_of_the_api_is_read_again_after_an_outage(browser: Browser, server: PageServer):
+    with shopping(browser, server) as page:
+        sign_in(page, "bob")
+        add(page)
+        page.route("**/orders", lambda route: route.abort())
+        with page.expect_request("**/config.json"):
+            page.click("#place")
+        expect(page.locator("#message.error")).to_have_text("No connection: the shop does not answer")
+
+
 def test_product_sold_out_meanwhile_is_explained(browser: Browser, server: PageServer):
     with shopping(browser, server) as page:
         sign_in(page, "bob")
