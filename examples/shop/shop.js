@@ -21,10 +21,16 @@ function savedBasket() {
 /** A failed request: its problem document, and for a temporary failure the seconds to wait before the next request. */
 class ProblemError extends Error {
   constructor(problem, seconds = null) {
-    super(problem.status === 401 ? "Your sign-in has expired: sign in again." : `${problem.title}: ${detail(problem)}`);
+    super(problem.status === 401 ? "Your sign-in has expired: sign in again." : sentence(problem));
     this.problem = problem;
     this.seconds = seconds;
   }
+}
+
+/** Return title and detail; the title once where the detail begins with it. */
+function sentence(problem) {
+  const [title, text] = [problem.title, detail(problem)];
+  return text.toLowerCase().startsWith(`${title.toLowerCase()}:`) ? title + text.slice(title.length) : `${title}: ${text}`;
 }
 
 /** Return what is wrong; of a request with invalid fields, each of them. */

@@ -232,6 +232,15 @@ def test_url_of_the_api_is_read_again_after_an_outage(browser: Browser, server: 
         expect(page.locator("#message.error")).to_have_text("No connection: the shop does not answer")
 
 
+def test_title_of_a_problem_is_displayed_once(browser: Browser, server: PageServer):
+    with shopping(browser, server) as page:
+        confirmed_order(page, "bob")
+        problem = {"title": "Order not found", "detail": "order not found: check the id", "status": 404}
+        page.route("**/cancellation", lambda route: route.fulfill(status=404, json=problem, headers={"Access-Control-Allow-Origin": "*"}))
+        page.click("#cancel")
+        expect(page.locator("#message.error")).to_have_text("Order not found: check the id")
+
+
 def test_product_sold_out_meanwhile_is_explained(browser: Browser, server: PageServer):
     with shopping(browser, server) as page:
         sign_in(page, "bob")
