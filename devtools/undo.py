@@ -1,4 +1,4 @@
-"""Undo an unfinished change of the repository: what `make new` or `make remove` did before an error or Ctrl-C."""
+"""Undo the changes of `make new` and `make remove` to the repository after an error or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def all_or_nothing(root: Path) -> Generator[None]:
         for path in {*_files(root), *before}:
             _restore(path, before.get(path))
         for folder in set(_folders(root)) - folders:
-            # With the bytecode that generators left there; a folder within another is gone already.
+            # Generators leave bytecode in new folders; a folder within another one is deleted with it.
             rmtree(folder, ignore_errors=True)
         raise
 
