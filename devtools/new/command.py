@@ -26,6 +26,9 @@ PARTS = Path(__file__).parent / "parts"
 # Generators that read the template and the code; each runs in its own process, to import the new files.
 GENERATORS = ("contracts", "openapi", "observability", "diagram")
 COSTS = ("idle-cost", "cost")
+# A path and a list of events that fit a line of the template and of Python.
+LONGEST_PATH = 70
+LONGEST_LIST = 100
 REQUEST = "orders/list_orders/no-order-yet.json"
 
 
@@ -154,6 +157,8 @@ def route(text: str) -> tuple[str, str]:
     found = re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) ((?:/(?:[a-z0-9_-]+|\{[a-z][a-z0-9_]*\}))+)", text.strip())
     if not found:
         raise UserError(f'ROUTE must be a method and a path, such as "GET /tier" or "GET /gifts/{{gift_id}}", not {text!r}')
+    if len(found[2]) > LONGEST_PATH:
+        raise UserError(f"ROUTE is too long: a path has {LONGEST_PATH} characters at most, not {len(found[2])}")
     return found[1], found[2]
 
 
@@ -202,6 +207,8 @@ def new_context(context: str) -> list[Path]:
 def consumer(context: str, module: str, types: list[str]) -> list[Path]:
     """Write a consumer of events of the bus: rule, queues, function, handler, a sample of each event, and a test."""
     words = ", ".join(types)
+    if len(words) > LONGEST_LIST:
+        words = f"{len(types)} types of events"
     values = _values(context, module) | {"events": words, "events_in_words": words}
     guarded = edits.denies_other_queues(ROOT, context)
     part = _filled("consumer.yaml.txt", values | {"events": "\n".join(f"          - {name}" for name in types), "policies": ""})

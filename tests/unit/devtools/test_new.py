@@ -14,9 +14,10 @@ from devtools.cli import UserError
 from devtools.commands import parsed
 from devtools.new import command
 from devtools.target import ROOT
+from orderflow.domain.events import EVENT_TYPES, STREAM_ONLY_EVENTS
 
 COPIED = ("template.yaml", "pyproject.toml", "functions/Makefile")
-FOLDERS = ("events/orders", "events/shipping", "schemas/OrderConfirmed", "functions/orders", "functions/payments/handlers", "workflows")
+FOLDERS = ("events/orders", "events/shipping", "schemas", "functions/orders", "functions/payments/handlers", "workflows")
 
 
 @pytest.fixture
@@ -68,6 +69,21 @@ def test_consumer_of_guarded_context_may_read_no_other_queue(clone: Path) -> Non
     assert '"NotResource": {"Fn::GetAtt": ["PaymentsWatchOrdersQueue", "Arn"]}' in policies
 
 
+@pytest.mark.parametrize("context", ["orders", "payments"])
+def test_longest_names_fit_the_lines(clone: Path, context: str) -> None:
+    """The checks refuse lines of more than 140 characters, and Lambda descriptions of more than 256."""
+    module = "a_b" + "c" * (64 - len(f"order-pipeline-staging-{context}-a-b"))
+    method, path = command.route("DELETE /" + "d" * 69)
+    types = [name for name in EVENT_TYPES if name not in STREAM_ONLY_EVENTS]
+    command.use_case(f"{context}/{module}", "consumer")
+    written = command.consumer(context, module, types) + command.endpoint(context, f"{module[:-1]}e", method, path)
+    for file in written:
+        if file.suffix in {".py", ".yaml"}:
+            assert [line for line in file.read_text("utf-8").splitlines() if len(line) > 140] == []
+    descriptions = [one["Properties"].get("Description", "") for one in resources(clone).values() if "Properties" in one]
+    assert max(len(text) for text in descriptions if isinstance(text, str)) <= 256
+
+
 def test_written_handler_and_test_compile(clone: Path) -> None:
     written = command.consumer("orders", "send_gifts", ["OrderConfirmed"]) + command.endpoint("orders", "get_tier", "GET", "/tier")
     for path in written:
@@ -110,6 +126,7 @@ def test_context_is_listed_wherever_contexts_are(clone: Path) -> None:
         (lambda: command.event_types("StockReserved"), "EVENTS must name events of the bus"),
         (lambda: command.event_types(""), "EVENTS must name events of the bus"),
         (lambda: command.route("/tier"), "ROUTE must be a method and a path"),
+        (lambda: command.route("GET /" + "d" * 70), "ROUTE is too long: a path has 70 characters at most, not 71"),
         (lambda: command.free_route("GET", "/orders"), "GET /orders is a route of OrdersList: choose another ROUTE"),
         (
             lambda: command.free_route("GET", "/orders/{id}/gifts"),
@@ -151,20 +168,20 @@ def test_unfinished_generation_leaves_nothing(clone: Path, monkeypatch: pytest.M
         return {str(path): path.read_bytes() if path.is_file() else None for path in clone.rglob("*")}
 
     def fail() -> None:
-        assert (clone / "functions/gifts/handlers/process_events.py").exists()
+        assert (clone / "functions/zebras/handlers/process_events.py").exists()
         (clone / "events/orders/place_order/accepted.json").unlink()
-        (clone / "functions/gifts/__pycache__").mkdir()
-        (clone / "functions/gifts/__pycache__/x.pyc").write_bytes(b"")
+        (clone / "functions/zebras/__pycache__").mkdir()
+        (clone / "functions/zebras/__pycache__/x.pyc").write_bytes(b"")
         raise error
 
     before = tree()
     monkeypatch.setattr(command, "_generate", fail)
     with pytest.raises(type(error) if isinstance(error, UserError) else error):
-        command.main(parsed("new", "--kind", "context", "--name", "gifts"))
+        command.main(parsed("new", "--kind", "context", "--name", "zebras"))
     assert tree() == before
 
 
 def test_failing_generator_is_named(clone: Path) -> None:
     with pytest.raises(UserError, match="nothing was written: make contracts failed; make it pass first"):
-        command.main(parsed("new", "--kind", "consumer", "--name", "orders/send_gifts", "--events", "OrderConfirmed"))
-    assert not (clone / "functions/orders/handlers/send_gifts.py").exists()
+        command.main(parsed("new", "--kind", "consumer", "--name", "orders/count_zebras", "--events", "OrderConfirmed"))
+    assert not (clone / "functions/orders/handlers/count_zebras.py").exists()
