@@ -261,6 +261,29 @@ def test_email_above_the_daily_quota_is_not_waited_for(ses: FakeSes, clock: Cloc
     assert ses.calls["SendEmail"] == 1
 
 
+@pytest.mark.parametrize(("moment", "sent"), [("before", 1), ("after", 2)])
+def test_crash_after_a_wait_for_the_rate_loses_no_email(ses: FakeSes, table: FakeDynamoDB, clock: Clock, moment: str, sent: int) -> None:
+    refused = exceed_rate(1)
+
+    def crash(operation: str, _given: Any) -> None:
+        if ses.calls[operation] == 2:
+            raise Crash
+
+    def before(operation: str, given: Any) -> None:
+        refused(operation, given)
+        if moment == "before":
+            crash(operation, given)
+
+    ses.before, ses.after = before, crash if moment == "after" else None
+    with pytest.raises(Crash):
+        deliver(sample("confirmed"), clock=clock)
+    expire_claims(table)
+    assert deliver(other_delivery(sample("confirmed"))) == FINISHED
+    assert deliver(other_delivery(sample("confirmed"))) == FINISHED
+    assert len(ses.sent) == sent
+    assert all(one == ses.sent[0] for one in ses.sent)
+
+
 def test_crash_before_sending_leaves_the_email_to_the_next_delivery(ses: FakeSes, table: FakeDynamoDB) -> None:
     ses.before = crash_at("SendEmail")
     with pytest.raises(Crash):

@@ -180,6 +180,24 @@ def test_crashed_publisher_publishes_again_and_loses_no_event(aws: Aws, context:
     assert (versions(aws), streamed(aws)) == ([1, 2, 1, 2], [1, 2])
 
 
+@pytest.mark.parametrize("service", ["events", "kinesis"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_crash_at_the_second_put_of_a_refused_event_loses_no_event(aws: Aws, context: Any, service: str, moment: str) -> None:
+    put = getattr(aws, service)
+
+    def crash(operation: str, _given: Any) -> None:
+        if put.calls[operation] == 2:
+            raise Crash
+
+    put.refuse = {1}
+    setattr(put, moment, crash)
+    with pytest.raises(Crash):
+        publish_all(context, record(1), record(2), record(3))
+    setattr(put, moment, None)
+    assert publish_all(context, record(1), record(2), record(3)) == {"published": 3}
+    assert set(versions(aws)) == set(streamed(aws)) == {1, 2, 3}
+
+
 class TestPoison:
     def without(self, *path: str) -> Any:
         """Return a record without the member at this path."""

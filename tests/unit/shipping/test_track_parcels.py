@@ -20,7 +20,7 @@ from shipping.domain.tracking import Track
 from shipping.handlers import check_silent_parcels, track_parcels
 from shipping.parcel_tracking import ParcelTracking
 from shipping.tracking_store import ParcelKey, TrackingStore
-from tests.fakes.aws.dynamodb import client_error, throttled
+from tests.fakes.aws.dynamodb import Crash, client_error, throttled
 from tests.support.prepared import an_order
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping" / "track_parcels"
@@ -173,6 +173,33 @@ def test_track_held_by_a_transaction_is_written_again(
             raise client_error(operation, "TransactionConflictException", "Transaction is ongoing for the item")
 
     aws.dynamodb.before = hold
+    assert deliver(body(reading(0))) == []
+    assert track_of(tracks).readings == 1
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_crash_at_the_second_write_of_a_held_track_counts_once(
+    deliver: Callable[..., list[str]], tracks: TrackingStore, aws: Any, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
+    writes = 0
+
+    def before(operation: str, _parameters: Any) -> None:
+        nonlocal writes
+        writes += operation == "PutItem"
+        if operation == "PutItem" and writes == 1:
+            raise client_error(operation, "TransactionConflictException", "Transaction is ongoing for the item")
+        if operation == "PutItem" and writes == 2 and moment == "before":
+            raise Crash
+
+    def after(operation: str, _parameters: Any) -> None:
+        if operation == "PutItem" and writes == 2 and moment == "after":
+            raise Crash
+
+    aws.dynamodb.before, aws.dynamodb.after = before, after
+    with pytest.raises(Crash):
+        deliver(body(reading(0)))
+    assert deliver(body(reading(0))) == []
     assert deliver(body(reading(0))) == []
     assert track_of(tracks).readings == 1
 
