@@ -14,7 +14,6 @@ from orderflow.aws.observability import annotate, logger
 from orderflow.aws.order_log import Refused
 from orderflow.domain import documents
 from orderflow.domain.commands import Command, RecordDelivery, RecordDispatch, RecordLoss, RecordReturn
-from orderflow.domain.quantities import add
 from shipping.domain.carrier_events import CarrierEvent, Delivered, Dispatched, Lost, Picked, Returned
 from shipping.domain.parcel_watch import has_range
 from shipping.shipments import order_id_of
@@ -33,7 +32,7 @@ def record(log: OrderLog, event: CarrierEvent) -> bool:
 
     Raises:
         UnknownShipment, OrderNotFound: the shipment does not belong to this pipeline.
-        CarrierEventRefused: the order does not allow the event, or the parcel was dispatched with other lines.
+        CarrierEventRefused: the order does not allow the event, at least not yet.
     """
     order_id = order_id_of(event.shipment_id)
     annotate(order_id=order_id)
@@ -51,11 +50,8 @@ def record(log: OrderLog, event: CarrierEvent) -> bool:
         result = log.record(log.refresh(read), command, source="shipping", occurred_at=event.occurred_at)
     if isinstance(result, Refused):
         raise CarrierEventRefused(result.refusal.why)
-    if isinstance(event, Dispatched):
-        _require_same_lines(result.order, event)
-        if has_range(result.order, event.lines):
-            return True
-    return False
+    parcel = result.order.parcels.get(event.parcel_id) if isinstance(event, Dispatched) else None
+    return parcel is not None and has_range(result.order, parcel.lines)
 
 
 def _with_known_parcel_id(order: Order, event: Dispatched | Delivered | Lost | Returned) -> Dispatched | Delivered | Lost | Returned:
@@ -77,11 +73,3 @@ def _command(event: Dispatched | Delivered | Lost | Returned) -> Command:
             return RecordLoss(parcel_id)
         case Returned(return_id=return_id):
             return RecordReturn(return_id)
-
-
-def _require_same_lines(order: Order, event: Dispatched) -> None:
-    known = next(parcel for parcel in order.parcels if parcel.parcel_id == event.parcel_id)
-    # A carrier may repeat an event with its lines in another order, or a product on two lines.
-    if add({}, known.lines) != add({}, event.lines):
-        error = f"parcel {event.parcel_id} was already dispatched with other lines"
-        raise CarrierEventRefused(error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from orderflow.aws.observability import logger
+from orderflow.aws.order_log import Refused
 from orderflow.domain.commands import FailCancellation, RecordDispatch, RecordRecall, RecordShipment
 from orderflow.domain.order import Order, remaining, saga_blocker, stock_lines
 from shipping.carrier import Carrier, CarrierTimeout, Parcel, Shipment
@@ -78,7 +79,7 @@ def recall(log: OrderLog, carrier: Carrier, order_id: str) -> RecallOutcome:
 
     Raises:
         OrderNotFound: there is no such order.
-        InconsistentShipment: the order is not being cancelled, or the carrier dispatched lines that the order does not have.
+        InconsistentShipment: the order is not being cancelled, or has too many parcels.
         CarrierTimeout: the carrier did not answer and has not recalled the shipment.
         CarrierUnavailable: the carrier does not accept requests.
     """
@@ -131,10 +132,10 @@ def _recall_at_carrier(carrier: Carrier, wanted: str) -> Shipment:
 
 
 def _record_dispatch(log: OrderLog, order: Order, parcel: Parcel) -> Order:
-    after = log.record(order, RecordDispatch(parcel.parcel_id, parcel.lines), source=_SOURCE).order
-    if all(known.parcel_id != parcel.parcel_id for known in after.parcels):
-        _raise_inconsistent(after, f"the carrier dispatched parcel {parcel.parcel_id}, which the order does not allow")
-    return after
+    result = log.record(order, RecordDispatch(parcel.parcel_id, parcel.lines), source=_SOURCE)
+    if isinstance(result, Refused):
+        _raise_inconsistent(result.order, result.refusal.why)
+    return result.order
 
 
 def _raise_inconsistent(order: Order, reason: str) -> NoReturn:

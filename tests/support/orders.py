@@ -235,6 +235,12 @@ PAID = (*DISPATCHED, CAPTURE_PART, CAPTURE_REST)
 DELIVERED = (*PAID, DELIVER_PART, DELIVER_REST)
 RETURNED = (*DELIVERED, RETURN, RECEIVE_RETURN)
 
+
+def is_report(event_type: str) -> bool:
+    """Return whether a bank or carrier can report it in any state of the order: a dispute, or an unexpected parcel."""
+    return "Dispute" in event_type or event_type == "ShipmentReportContradicted"
+
+
 # The commands that lead to each state.
 STATES: dict[str, tuple[Command, ...]] = {
     "new": (),
@@ -262,6 +268,7 @@ STATES: dict[str, tuple[Command, ...]] = {
     "shipping": SHIPPING,
     "cancelling shipping": (*SHIPPING, CANCEL),
     "recalled": (*SHIPPING, CANCEL, RECALL),
+    "dispatched after recall": (*SHIPPING, CANCEL, RECALL, DISPATCH_PART),
     "cancellation failed": (*SHIPPING, CANCEL, DISPATCH_PART, DISPATCH_REST, FAIL_CANCELLATION),
     "partly dispatched": PARTLY_DISPATCHED,
     "cancelling the rest": (*PARTLY_DISPATCHED, CANCEL, RECALL),

@@ -14,7 +14,7 @@ from orderflow.domain.events import ParcelConditionAlerted, ParcelConditionResol
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from orderflow.domain.events import Event, ParcelCause
+    from orderflow.domain.events import Event, ParcelCause, StockLine
 
 _CAUSES: dict[ParcelCause, str] = {
     "temperature_out_of_range": "is outside the temperature range of its goods",
@@ -35,14 +35,14 @@ def compose(event: Event) -> Alert | None:
     """Return the alert of an event, or None where operators get none."""
     match event.data:
         case ParcelConditionAlerted() as data:
-            goods = ", ".join(f"{line.quantity} x {line.sku}" for line in data.lines)
-            since = f"{data.since:%Y-%m-%d %H:%M} UTC"
+            since, goods = f"{data.since:%Y-%m-%d %H:%M} UTC", _goods(data.lines)
             text = f"Order {event.order_id}: parcel {data.parcel_id} {_CAUSES[data.cause]} since {since} ({goods}{_degrees(data)})."
         case ParcelConditionResolved() as data:
             until = f"{data.until:%Y-%m-%d %H:%M} UTC"
             text = f"Order {event.order_id}: the condition `{data.cause}` of parcel {data.parcel_id} ended at {until}."
         case ShipmentReportContradicted() as data:
-            text = f"Order {event.order_id}: the carrier reported parcel {data.parcel_id} as {data.reported}, after it was {data.recorded}."
+            text = f"Order {event.order_id}: the carrier reported parcel {data.parcel_id} ({_goods(data.lines)}) as {data.reported}, "
+            text += f"after it was {data.recorded}." if data.recorded else "but the order has no such lines left to dispatch."
             return Alert(f"{event.type} {data.reported}", text)
         case _:
             return None
@@ -52,6 +52,10 @@ def compose(event: Event) -> Alert | None:
 def last_of(hour: datetime, number: int) -> str:
     """Return the sentence that ends the last alert of a kind in an hour (UTC)."""
     return f" It is number {number} of its kind since {hour:%H}:00 UTC; more are not sent in this hour, but are events of their orders."
+
+
+def _goods(lines: tuple[StockLine, ...]) -> str:
+    return ", ".join(f"{line.quantity} x {line.sku}" for line in lines)
 
 
 def _degrees(data: ParcelConditionAlerted) -> str:

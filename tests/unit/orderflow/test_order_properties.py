@@ -268,8 +268,8 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def order_ends_once(self) -> None:
-        """An order is rejected or cancelled at most once; only disputes and the credit note of an invoice follow."""
-        kinds = [event.type for event in self.log if "Dispute" not in event.type]
+        """An order is rejected or cancelled at most once; only reports and the credit note of an invoice follow."""
+        kinds = [event.type for event in self.log if not orders.is_report(event.type)]
         assert len([kind for kind in kinds if kind in {"OrderRejected", "OrderCancelled"}]) <= 1
         if "OrderRejected" in kinds:
             assert kinds[-1] == "OrderRejected"

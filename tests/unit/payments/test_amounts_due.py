@@ -36,6 +36,7 @@ DUE: dict[str, tuple[AmountDue, ...]] = {
     "refund reversed": (Refund("parcel:parcel_1", PART, 2),),
     "all lost": (Refund("parcel:parcel_1", PART), Refund("parcel:parcel_2", REST)),
     "partly returned": (Refund("return:ret_1", PART),),
+    "dispatched after recall": (VoidRemainder(Money(2990, "EUR")),),
     "failed authorized": (VoidRemainder(Money(2990, "EUR")),),
     "cancelling authorized": (VoidRemainder(Money(2990, "EUR")),),
     "recalled": (VoidRemainder(Money(2990, "EUR")),),

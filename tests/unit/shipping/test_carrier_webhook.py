@@ -14,6 +14,7 @@ import pytest
 
 from orderflow.aws.webhooks import Secret
 from orderflow.domain.commands import RequestReturn, decide
+from orderflow.domain.events import CustomerId, ShipmentReportContradicted, StockLine
 from shipping.domain import carrier_events
 from shipping.handlers import receive_webhook, retry_carrier_events
 from shipping.shipments import UnknownShipment, order_id_of, shipment_id
@@ -146,7 +147,7 @@ class TestReceiveWebhook:
         "body",
         [
             carrier_event("delivered", parcel_id="parcel_1"),
-            carrier_event("dispatched", parcel_id="parcel_1", lines=[{"sku": "MUG-BLUE", "quantity": 9}]),
+            carrier_event("returned", return_id="ret_1"),
             carrier_event("dispatched", parcel_id="parcel_1"),
             carrier_event("stolen", parcel_id="parcel_1"),
             carrier_event("lost", parcel_id="parcel_1", shipment_id=shipment_id("ord_2")),
@@ -366,13 +367,36 @@ class TestRetryCarrierEvents:
         assert deliver("dispatched", parcel_id="parcel_1", lines=TWO)
         assert aws.sqs.calls == {}
 
-    def test_impossible_event_is_refused(self, deliver: Deliver) -> None:
+    def test_dispatch_of_more_than_the_order_has_is_recorded_once(self, deliver: Deliver) -> None:
         confirmed()
-        assert not deliver("dispatched", parcel_id="parcel_1", lines=[{"sku": "MUG-BLUE", "quantity": 3}])
+        for _ in range(2):
+            assert deliver("dispatched", parcel_id="parcel_1", lines=[{"sku": "MUG-BLUE", "quantity": 3}])
+        contradiction = LOG.history("ord_1")[-1].data
+        assert types() == ["ShipmentReportContradicted"]
+        assert contradiction == ShipmentReportContradicted(CustomerId("ann"), "parcel_1", (StockLine("MUG-BLUE", 3),), None, "dispatched")
+        assert not LOG.load("ord_1").parcels
+
+    def test_dispatch_with_other_lines_is_recorded_beside_the_parcel(self, deliver: Deliver) -> None:
+        confirmed()
         assert deliver("dispatched", parcel_id="parcel_1", lines=ONE)
-        assert not deliver("dispatched", parcel_id="parcel_1", lines=TWO)
+        for _ in range(2):
+            assert deliver("dispatched", parcel_id="parcel_1", lines=TWO)
+        assert deliver("delivered", parcel_id="parcel_1")
+        assert types() == ["ShipmentDispatched", "ShipmentReportContradicted", "ShipmentDelivered"]
+        assert LOG.load("ord_1").parcels[0].lines == (StockLine("MUG-BLUE", 1),)
+
+    def test_end_of_an_unexpected_parcel_is_recorded_once(self, deliver: Deliver) -> None:
+        confirmed()
+        assert deliver("dispatched", parcel_id="parcel_9", lines=[{"sku": "MUG-RED", "quantity": 1}])
+        for _ in range(2):
+            assert deliver("delivered", parcel_id="parcel_9")
+        reports = [event.data.reported for event in LOG.history("ord_1") if isinstance(event.data, ShipmentReportContradicted)]
+        assert reports == ["dispatched", "delivered"]
+
+    def test_return_that_was_not_created_is_refused(self, deliver: Deliver) -> None:
+        confirmed()
         assert not deliver("returned", return_id="ret_1")
-        assert types() == ["ShipmentDispatched"]
+        assert types() == []
 
     @pytest.mark.parametrize(("recorded", "reported"), [("lost", "delivered"), ("delivered", "lost")])
     def test_contradicting_report_is_recorded_once(self, deliver: Deliver, recorded: str, reported: str) -> None:
@@ -399,10 +423,12 @@ class TestRetryCarrierEvents:
         assert deliver("delivered", parcel_id="parcel_1")
         assert types() == ["ShipmentDispatched", "ShipmentLost", "ShipmentReportContradicted"]
 
-    def test_nothing_is_dispatched_after_a_recall(self, deliver: Deliver) -> None:
+    def test_dispatch_after_a_recall_is_recorded_and_charges_nothing(self, deliver: Deliver) -> None:
         confirmed()
         advance(LOG, "ord_1", "customer.cancels", "shipping.handlers.recall_shipment")
-        assert not deliver("dispatched", parcel_id="parcel_1", lines=TWO)
+        assert deliver("dispatched", parcel_id="parcel_1", lines=TWO)
+        order = LOG.load("ord_1")
+        assert (types()[-1], order.state, order.parcels_in_transit) == ("ShipmentReportContradicted", "cancelling", 0)
 
     def test_requested_return_is_recorded_once(self, deliver: Deliver) -> None:
         confirmed()

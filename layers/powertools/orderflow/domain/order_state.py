@@ -45,6 +45,7 @@ CancelledBy = Literal["customer", "operator"]
 DisputeOutcome = Literal["won", "lost"]
 DisputeState = Literal["open", "won", "lost"]
 ParcelEnd = Literal["delivered", "lost"]
+ParcelState = Literal["dispatched", ParcelEnd]
 ParcelCause = Literal["temperature_out_of_range", "goods_spoiled", "not_moving", "silent"]
 ReturnReasonCode = Literal["spoiled"]
 
@@ -85,13 +86,13 @@ class Parcel(Struct, frozen=True, kw_only=True):
 
     `left_at` is the carrier's time of dispatch, if it reported one; `capture_id` is set once the parcel is paid for; `refunded` are
     the minor units refunded for its loss. `conditions` were alerted and not resolved, `alerts` counts all alerts, and `spoiled` are
-    the lines that spoiled in transit. A parcel is `contradicted` if the carrier also reported the other end.
+    the lines that spoiled in transit.
     """
 
     parcel_id: str
     lines: tuple[StockLine, ...]
     amount: Money
-    state: Literal["dispatched", ParcelEnd] = "dispatched"
+    state: ParcelState = "dispatched"
     left_at: datetime | None = None
     delivered_at: datetime | None = None
     capture_id: str | None = None
@@ -99,11 +100,18 @@ class Parcel(Struct, frozen=True, kw_only=True):
     conditions: tuple[ParcelCondition, ...] = ()
     alerts: int = 0
     spoiled: tuple[StockLine, ...] = ()
-    contradicted: bool = False
 
     def condition(self, cause: ParcelCause) -> ParcelCondition | None:
         """Return the present condition of this cause, or None."""
         return next((one for one in self.conditions if one.cause == cause), None)
+
+
+class ContradictedParcel(Struct, frozen=True):
+    """A parcel of which the carrier `reported` states that contradict the order, with the lines of the first such report."""
+
+    parcel_id: str
+    lines: tuple[StockLine, ...]
+    reported: tuple[ParcelState, ...]
 
 
 class Return(Struct, frozen=True, kw_only=True):
@@ -193,6 +201,7 @@ class Order(Struct, frozen=True, kw_only=True):
     cancellation: Cancellation | None = None
     shipment: Literal["none", "requested", "recalled"] = "none"
     parcels: Parts[Parcel] = Parts[Parcel]()
+    contradicted_parcels: Parts[ContradictedParcel] = Parts[ContradictedParcel]()
     cancelled: tuple[StockLine, ...] = ()
     returns: Parts[Return] = Parts[Return]()
     refunds: Parts[RefundAttempt] = Parts[RefundAttempt]()

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from orderflow.domain import quantities
 from orderflow.domain.event import EventData
 from orderflow.domain.money import Money
-from orderflow.domain.order_state import SHIPPABLE, Parcel, ParcelEnd, price, remaining, stock_lines
+from orderflow.domain.order_state import SHIPPABLE, ContradictedParcel, Parcel, ParcelState, price, remaining, stock_lines
 from orderflow.domain.quantities import covers, subtract
 from orderflow.domain.registry import Command, decides, evolves, refuse, upcasts
 from orderflow.domain.values import Customer, CustomerId, StockLine, drop_email
@@ -71,20 +71,25 @@ class ShipmentLost(EventData, frozen=True):
 
 
 class ShipmentReportContradicted(EventData, frozen=True):
-    """The carrier reported a lost parcel as delivered, or a delivered one as lost; `recorded` is its first report.
+    """The carrier reported a parcel in a state that contradicts the order; `recorded` is the parcel's state in the order.
 
-    The parcel stays as recorded, and no money moves: the customer of a lost parcel has its refund already. Operators decide.
+    A lost parcel was delivered, a delivered one lost, a parcel was dispatched again with other lines, or the order has no such lines
+    left to dispatch: `recorded` is null then. `lines` are those of the report, or of the parcel. The order and its parcels stay as
+    recorded, and no money moves. Operators decide.
     """
+
+    schema_version: ClassVar[int] = 2
 
     customer: CustomerId
     parcel_id: str
     lines: tuple[StockLine, ...]
-    recorded: ParcelEnd
-    reported: ParcelEnd
+    recorded: ParcelState | None
+    reported: ParcelState
 
 
 upcasts(ShipmentDelivered, 1)(drop_email)
 upcasts(ShipmentLost, 1)(drop_email)
+upcasts(ShipmentReportContradicted, 1)(dict)
 
 
 class RecordShipment(Command, frozen=True):
@@ -138,13 +143,15 @@ def _recall(order: Order, command: RecordRecall) -> Decision:
 
 @decides(RecordDispatch)
 def _dispatch(order: Order, command: RecordDispatch) -> Decision:
-    if order.parcels.get(command.parcel_id):
-        return ()
-    if not order.confirmed_at or order.state not in SHIPPABLE or order.shipment == "recalled":
+    if order.state == "new":
         return refuse(order, command)
     lines, left = command.lines, remaining(order)
-    if not lines or not covers(left, lines):
-        return refuse(order, command, f"parcel {command.parcel_id} has lines that are not left to dispatch")
+    if parcel := order.parcels.get(command.parcel_id):
+        # A carrier may repeat a report with its lines in another order, or a product on two lines.
+        same = quantities.add({}, parcel.lines) == quantities.add({}, lines)
+        return () if same else _contradiction(order, command, parcel.state, "dispatched", lines)
+    if not order.confirmed_at or order.state not in SHIPPABLE or order.shipment == "recalled" or not lines or not covers(left, lines):
+        return _contradiction(order, command, None, "dispatched", lines)
     if len(order.parcels) >= MAX_PARCELS:
         return refuse(order, command, f"an order has at most {MAX_PARCELS} parcels")
     return (ShipmentDispatched(order.customer, command.parcel_id, lines, price(order, lines), not subtract(left, lines)),)
@@ -153,10 +160,8 @@ def _dispatch(order: Order, command: RecordDispatch) -> Decision:
 @decides(RecordDelivery)
 def _deliver(order: Order, command: RecordDelivery) -> Decision:
     parcel = order.parcels.get(command.parcel_id)
-    if parcel is None:
-        return refuse(order, command)
-    if parcel.state != "dispatched":
-        return _ended(order, parcel, parcel.state, "delivered")
+    if parcel is None or parcel.state != "dispatched":
+        return _report(order, command, parcel, "delivered")
     complete = not remaining(order) and order.parcels_in_transit == 1
     return (ShipmentDelivered(CustomerId(order.customer.id), parcel.parcel_id, parcel.lines, complete),)
 
@@ -164,18 +169,33 @@ def _deliver(order: Order, command: RecordDelivery) -> Decision:
 @decides(RecordLoss)
 def _lose(order: Order, command: RecordLoss) -> Decision:
     parcel = order.parcels.get(command.parcel_id)
-    if parcel is None:
-        return refuse(order, command)
-    if parcel.state != "dispatched":
-        return _ended(order, parcel, parcel.state, "lost")
+    if parcel is None or parcel.state != "dispatched":
+        return _report(order, command, parcel, "lost")
     return (ShipmentLost(CustomerId(order.customer.id), parcel.parcel_id, parcel.lines, parcel.amount),)
 
 
-def _ended(order: Order, parcel: Parcel, recorded: ParcelEnd, reported: ParcelEnd) -> Decision:
-    """Record a report that contradicts how a parcel ended; a repeated report changes nothing."""
-    if reported == recorded or parcel.contradicted:
+def _report(order: Order, command: RecordDelivery | RecordLoss, parcel: Parcel | None, reported: ParcelState) -> Decision:
+    """Decide on the end of a parcel that has ended or is unknown; the dispatch of an unknown one may be reported later."""
+    if parcel is not None:
+        return () if parcel.state == reported else _contradiction(order, command, parcel.state, reported, parcel.lines)
+    unexpected = order.contradicted_parcels.get(command.parcel_id)
+    return _contradiction(order, command, None, reported, unexpected.lines) if unexpected else refuse(order, command)
+
+
+def _contradiction(
+    order: Order,
+    command: RecordDispatch | RecordDelivery | RecordLoss,
+    recorded: ParcelState | None,
+    reported: ParcelState,
+    lines: tuple[StockLine, ...],
+) -> Decision:
+    """Record a report that contradicts the order; the same report of a parcel changes nothing when repeated."""
+    known = order.contradicted_parcels.get(command.parcel_id)
+    if known and reported in known.reported:
         return ()
-    return (ShipmentReportContradicted(CustomerId(order.customer.id), parcel.parcel_id, parcel.lines, recorded, reported),)
+    if known is None and len(order.contradicted_parcels) >= MAX_PARCELS:
+        return refuse(order, command, f"an order has at most {MAX_PARCELS} contradicted parcels")
+    return (ShipmentReportContradicted(CustomerId(order.customer.id), command.parcel_id, lines, recorded, reported),)
 
 
 @evolves(ShipmentRequested, appended_by="shipping", stream_only=True)
@@ -216,7 +236,9 @@ def _lost(order: Order, data: ShipmentLost, _event: Event) -> Order:
 
 @evolves(ShipmentReportContradicted, appended_by="shipping")
 def _contradicted(order: Order, data: ShipmentReportContradicted, _event: Event) -> Order:
-    return replace(order, parcels=changed_parcel(order, data.parcel_id, contradicted=True))
+    known = order.contradicted_parcels.get(data.parcel_id) or ContradictedParcel(data.parcel_id, data.lines, ())
+    contradicted = order.contradicted_parcels.put(data.parcel_id, replace(known, reported=(*known.reported, data.reported)))
+    return replace(order, contradicted_parcels=contradicted)
 
 
 def changed_parcel(order: Order, parcel_id: str, **changes: Any) -> Parts[Parcel]:
