@@ -117,6 +117,9 @@ def _nullable(parts: list[dict[str, Any]]) -> dict[str, Any]:
         case [{"$ref": _}]:
             # `nullable` beside a reference does not allow null in OpenAPI 3.0.3.
             return {"anyOf": [*parts, {"type": "object", "nullable": True, "enum": [None]}]}
+        case [{"enum": values, **rest}]:
+            # `nullable` needs a type, and an enumeration must name null as well.
+            return {"type": "string", "nullable": True, **rest, "enum": [*values, None]}
         case [only]:
             return {"nullable": True, **only}
         case _:
