@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -289,6 +290,18 @@ class TestParcelConditions:
         recorded = self.record(orders.after(*orders.PAID), *[self.WARM, end] * 30, spoiled)
         assert recorded.count("ParcelConditionAlerted") == MAX_ALERTS + 1
         assert recorded[-1] == "ParcelConditionAlerted"
+
+    @pytest.mark.parametrize("cause", get_args(events.ParcelCause))
+    def test_alert_holds_only_the_personal_data_that_its_cause_needs(self, cause: events.ParcelCause) -> None:
+        here = events.Position(53.8, -1.5)
+        alert = Alert(cause=cause, since=orders.START, lines=orders.ONE_MUG, position=here)
+        order = orders.after(*orders.PAID)
+        decision = decide(order, RecordParcelConditions("parcel_1", (alert,)))
+        assert not isinstance(decision, Refusal)
+        [data] = decision
+        assert isinstance(data, events.ParcelConditionAlerted)
+        assert data.customer == events.Customer(order.customer.id, order.customer.email if cause == "goods_spoiled" else "")
+        assert data.position == (here if cause == "not_moving" else None)
 
     def test_order_keeps_conditions_and_spoiled_lines(self) -> None:
         [first, _] = orders.after(*STATES["recovered"]).parcels

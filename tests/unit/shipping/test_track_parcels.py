@@ -13,7 +13,7 @@ import pytest
 from orderflow.aws import dynamodb
 from orderflow.aws.order_log import OrderLog
 from orderflow.domain.commands import RecordDelivery, RecordDispatch
-from orderflow.domain.events import ParcelConditionAlerted, ParcelConditionResolved, Position, StockLine
+from orderflow.domain.events import Customer, ParcelConditionAlerted, ParcelConditionResolved, Position, StockLine
 from shipping.domain.carrier_events import TrackingReading
 from shipping.domain.parcel_watch import Limits
 from shipping.domain.tracking import Track
@@ -216,14 +216,13 @@ def test_warm_reading_alerts_with_all_that_consumers_need(deliver: Callable[...,
     order = log.load("ord_1")
     assert event.source == "shipping"
     assert event.data == ParcelConditionAlerted(
-        order.customer,
+        Customer(order.customer.id, ""),
         "parcel_1",
         "temperature_out_of_range",
         START + timedelta(minutes=2),
         (BRIE,),
         95,
         order.lines[0].temperature_range,
-        Position(53.8, -1.5),
     )
 
 

@@ -24,8 +24,9 @@ MAX_ALERTS = 20
 class ParcelConditionAlerted(EventData, frozen=True):
     """A parcel in transit needs attention, since `since`. There is one alert per cause until it is resolved.
 
-    `lines` are the affected goods; the customer may return spoiled ones. `temperature` and `position` are those of the latest reading,
-    if there is one, and `temperature_range` is what the goods endure, if any of them has one.
+    `lines` are the affected goods; the customer may return spoiled ones. `temperature` is that of the latest reading, if there is one, and
+    `temperature_range` is what the goods endure, if any of them has one. `position`, the latest one, is part of `not_moving` only, and
+    `customer.email` is empty except for `goods_spoiled`, which sends an email.
     """
 
     customer: Customer
@@ -49,7 +50,7 @@ class ParcelConditionResolved(EventData, frozen=True):
 
 
 class Alert(Struct, frozen=True, kw_only=True, tag=True):
-    """A condition that began; the fields as in ParcelConditionAlerted."""
+    """A condition that began; the fields as in ParcelConditionAlerted, but `position` for every cause."""
 
     cause: ParcelCause
     since: Moment
@@ -101,14 +102,14 @@ def _decided(order: Order, parcel: Parcel, change: ConditionChange) -> ParcelCon
     if known or (parcel.alerts >= MAX_ALERTS and change.cause != "goods_spoiled"):
         return None
     return ParcelConditionAlerted(
-        order.customer,
+        order.customer if change.cause == "goods_spoiled" else Customer(order.customer.id, email=""),
         parcel.parcel_id,
         change.cause,
         change.since,
         change.lines,
         change.temperature,
         change.temperature_range,
-        change.position,
+        change.position if change.cause == "not_moving" else None,
     )
 
 
