@@ -28,7 +28,7 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 
 # The commands of devtools/commands.py; devtools/options.py checks their options.
 override COMMANDS := run up shop docs order carrier token user verify-sender catalog doctor smoke stop invoke trace logs dashboard sales trial-balance redrive flags \
-  drill replay restore rebuild rebuild-view rollback-triggers check-canary \
+  drill replay restore rebuild rebuild-view erase rollback-triggers check-canary \
   audit audit-proof bench
 override OFFLINE_COMMANDS := new remove idle-cost contracts openapi diagram observability
 # They run the functions on AWS in memory, which is in tests/.

@@ -269,6 +269,17 @@ _COMMANDS = (
     ),
     Command("rebuild-view", OPERATE, "devtools.ops.rebuild_view", "Rebuild the order view from the order log", ANYWHERE),
     Command(
+        "erase",
+        OPERATE,
+        "devtools.ops.erase",
+        "Erase a customer's user and the rows that no law keeps, see docs/privacy.md",
+        (
+            Option("CUSTOMER", "the customer's id, or the address of a user of the user pool", required=True, example="ann"),
+            Option("CONFIRM", "delete them; without it they are counted", flag=True),
+            *ANYWHERE,
+        ),
+    ),
+    Command(
         "rollback-triggers",
         OPERATE,
         "devtools.ops.rollback_triggers",

@@ -233,6 +233,10 @@ MUTATIONS: dict[str, Callable[[Document], object]] = {
     "a table without point-in-time recovery": lambda d: properties(d, "OrderLog").pop("PointInTimeRecoverySpecification"),
     "a table deleted with the stack": lambda d: d["Resources"]["OrderLog"].update(DeletionPolicy="Delete"),
     "the archive without object lock": lambda d: properties(d, "AuditArchive").pop("ObjectLockConfiguration"),
+    "an archive without an end": lambda d: properties(d, "AuditArchive")["LifecycleConfiguration"]["Rules"][0].pop("ExpirationInDays"),
+    "invoices whose deleted versions stay": lambda d: properties(d, "InvoiceDocuments")["LifecycleConfiguration"]["Rules"][0].pop(
+        "NoncurrentVersionExpiration"
+    ),
     "the stream not encrypted": lambda d: properties(d, "EventStream").pop("StreamEncryption"),
     "sign-in with a password in the request": lambda d: only(d, "Cognito::UserPoolClient")["ExplicitAuthFlows"].append(
         "ALLOW_USER_PASSWORD_AUTH"

@@ -15,7 +15,7 @@ import pytest
 
 from devtools.cli import UserError
 from devtools.commands import parsed
-from devtools.ops import catalog, doctor, quotas
+from devtools.ops import catalog, doctor, erase, quotas
 from devtools.products import Product
 from devtools.target import AWS, ROOT
 from devtools.trial import smoke, users
@@ -49,6 +49,22 @@ def test_user_is_created_once_and_its_token_names_the_group(pool: users.UserPool
     assert claims["aud"] == pool.app
     pool.remove("ann@example.com")
     pool.remove("ann@example.com")
+
+
+@pytest.mark.needs("cognito")
+@pytest.mark.parametrize("by", ["address", "subject"])
+def test_user_is_erased_by_address_or_subject(stack: DeployedStack, pool: users.UserPool, by: str) -> None:
+    assert pool.add("ann@example.com", invite=False)
+    subject = jwt.decode(pool.token("ann@example.com"), options={"verify_signature": False})["sub"]
+    target = replace(stack.target)
+    target.__dict__["resources"] = stack.target.resources | {"UserPoolId": pool.pool}
+
+    found = erase.erase(target, "ann@example.com" if by == "address" else subject, confirmed=True)
+
+    assert (found.customer, found.user) == (subject, True)
+    assert erase.erase(target, subject, confirmed=True).user is False
+    with pytest.raises(UserError, match="has no user ann@example"):
+        erase.erase(target, "ann@example.com", confirmed=True)
 
 
 def test_catalog_sets_stock_only_where_there_is_none(stack: DeployedStack) -> None:

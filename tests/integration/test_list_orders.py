@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
 
-from devtools.ops import rebuild_view
+from devtools.ops import erase, rebuild_view
 from tests.integration.deployed_stack import DeployedStack, eventually
 
 # Seconds until a message whose first delivery failed, such as in a burst of cold starts, is redelivered.
@@ -55,6 +55,20 @@ def test_list_is_paged_by_the_callers_own_cursors(stack: DeployedStack):
     for caller, cursor in ((other, first["next"]), (customer, first["next"][:-1] + "!"), (customer, "x")):
         answer = stack.shop.call("GET", f"/orders?{urlencode({'cursor': cursor})}", caller)
         assert (answer.status, answer.json()["type"]) == (400, "urn:order-pipeline:problem:cursor-invalid")
+
+
+def test_erased_customer_has_an_empty_list_and_the_log_keeps_the_order(stack: DeployedStack):
+    customer, other, sku = stack.customer(), stack.customer("other"), stack.product()
+    declined, kept = stack.buy(customer, sku, payment="tok_declined"), stack.buy(other, sku, payment="tok_declined")
+    for one, order_id in ((customer, declined), (other, kept)):
+        _wait_for_list(stack, one, {order_id: "rejected"})
+
+    found = erase.erase(stack.target, customer, confirmed=True)
+
+    assert (found.rows["OrderView"], [order["order_id"] for order in found.orders]) == (1, [declined])
+    assert (_listed(stack, customer), _listed(stack, other)) == ({}, {kept: "rejected"})
+    assert sum(erase.erase(stack.target, customer, confirmed=True).rows.values()) == 0
+    assert stack.log(declined)[0].type == "OrderPlaced"
 
 
 def test_rebuild_corrects_the_list_during_new_orders(stack: DeployedStack):

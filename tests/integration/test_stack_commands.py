@@ -30,6 +30,7 @@ OPTIONS = {
     "flags": "",
     "replay": "--from 1m --rule OrderViewRule",
     "rebuild-view": "",
+    "erase": "--customer nobody --confirm",
     "audit": "--query events-by-day",
     "audit-proof": "--wait 300",
 }
