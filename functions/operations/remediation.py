@@ -110,6 +110,7 @@ class Remedies:
         """Perform an action and return the state afterwards.
 
         Raises:
+            NotDeployedError: AppConfig rolled the changed flags back, or did not complete their deployment in time.
             botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: it may be performed in part.
         """
         match action.action:
@@ -139,7 +140,11 @@ class Remedies:
 
     def _deploy(self, document: dict[str, Any], alarm: str) -> SystemState:
         served = self._flags.state()
-        version = served.version if served.document == document else self._flags.deploy(document, f"remediation of {alarm}"[:1024])
+        version = served.version
+        if served.document != document:
+            version = self._flags.deploy(document, f"remediation of {alarm}"[:1024])
+        elif served.number:
+            self._flags.await_completion(served.number)
         return SystemState(flags=version, hold_every_order=document.get("hold_every_order") is True)
 
 

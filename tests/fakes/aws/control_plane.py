@@ -38,7 +38,10 @@ class FakeAlarms(_Service):
 
 
 class FakeFlagDeployments(_Service):
-    """AppConfig's control plane: `versions` are documents, `deployments` are in the order of their numbers. All are immediate."""
+    """AppConfig's control plane: `versions` are documents, `deployments` are in the order of their numbers.
+
+    A started deployment is complete at once, or passes through the states of `course`, one with each list of the deployments.
+    """
 
     service = "appconfig"
 
@@ -46,6 +49,8 @@ class FakeFlagDeployments(_Service):
         super().__init__()
         self.versions: list[bytes] = []
         self.deployments: list[dict[str, Any]] = []
+        self.course: tuple[str, ...] = ("COMPLETE",)
+        self._started: dict[int, list[str]] = {}
 
     def deployed(self, document: dict[str, Any], at: datetime, state: str = "COMPLETE") -> None:
         """Add a deployment of a document."""
@@ -63,7 +68,14 @@ class FakeFlagDeployments(_Service):
 
     def list_deployments(self, **given: Any) -> dict[str, Any]:
         """Return all deployments."""
-        return self._checked("ListDeployments", given, lambda: {"Items": list(self.deployments)})
+        return self._checked("ListDeployments", given, self._list)
+
+    def _list(self) -> dict[str, Any]:
+        found = [dict(one) for one in self.deployments]
+        for number, states in self._started.items():
+            if states:
+                self.deployments[number - 1]["State"] = states.pop(0)
+        return {"Items": found}
 
     def get_hosted_configuration_version(self, **given: Any) -> dict[str, Any]:
         """Return a document."""
@@ -91,11 +103,14 @@ class FakeFlagDeployments(_Service):
         if any(one["State"] in {"DEPLOYING", "ROLLING_BACK"} for one in self.deployments):
             raise Refused("StartDeployment", "ConflictException", "a deployment is in progress")
         number = len(self.deployments) + 1
-        self.deployments.append({"DeploymentNumber": number, "ConfigurationVersion": version, "State": "COMPLETE"})
-        return self.deployments[-1]
+        state, *later = self.course
+        self.deployments.append({"DeploymentNumber": number, "ConfigurationVersion": version, "State": state})
+        self._started[number] = later
+        return dict(self.deployments[-1])
 
     def _stop(self, number: int) -> dict[str, Any]:
         self.deployments[number - 1]["State"] = "ROLLED_BACK"
+        self._started.pop(number, None)
         return {}
 
 

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from devtools import template
+from operations.flag_deployments import POLL_SECONDS, FlagDeployments, NotDeployedError
 from operations.handlers import decide_remediation, remediate
 from orderflow.aws import batch
 from tests.fakes.aws import clients
+from tests.fakes.aws.control_plane import FakeFlagDeployments
 from tests.fakes.aws.dynamodb import throttled
 from tests.faults.faults import THROTTLED
 from tests.faults.remediation import LEDGER_MAPPING, MAIL, MAIL_MAPPING, START, Operations, alarm
@@ -293,6 +296,60 @@ def test_roll_back_leaves_flags_that_an_operator_deployed_since(operations: Oper
     remediate.handler({**given, "decision": decision}, CONTEXT)
 
     assert operations.flags.served == {"hold_countries": ["GB"], "fraud": {"hold_score": 1}}
+
+
+@pytest.mark.parametrize("course", [("ROLLED_BACK",), ("ROLLING_BACK", "ROLLED_BACK"), ("REVERTED",)], ids="-".join)
+def test_flags_that_appconfig_rolls_back_are_reported_as_failed(operations: Operations, course: tuple[str, ...]) -> None:
+    """As while a monitored alarm is in ALARM state."""
+    operations.flags.course = course
+
+    operations.fire(alarm("money"))
+
+    assert refusals(operations) == ["hold_orders failed"]
+    assert operations.outcomes == ["failed"]
+    assert len(operations.notifications) == 1
+    assert operations.flags.served == {"hold_countries": ["GB"]}
+
+
+class TestFlagDeployment:
+    """A deployment of flags is complete, and only then reported."""
+
+    def flags(self, fake: FakeFlagDeployments, waited: list[float]) -> FlagDeployments:
+        ids = {"application": "application1", "environment": "env1234", "profile": "profile1"}
+        return FlagDeployments(fake, **ids, strategy="strategy1", wait=waited.append)
+
+    @pytest.mark.parametrize("course", [("DEPLOYING", "BAKING", "COMPLETE"), ("VALIDATING", "DEPLOYING", "COMPLETE")], ids="-".join)
+    def test_deployment_in_progress_is_awaited(self, course: tuple[str, ...]) -> None:
+        fake, waited = FakeFlagDeployments(), list[float]()
+        fake.course = course
+
+        self.flags(fake, waited).deploy({"hold_every_order": True}, "test")
+
+        assert waited == [POLL_SECONDS] * (len(course) - 1)
+        assert fake.served == {"hold_every_order": True}
+
+    def test_deployment_that_is_rolled_back_meanwhile_is_an_error(self) -> None:
+        fake = FakeFlagDeployments()
+        fake.course = ("DEPLOYING", "ROLLING_BACK")
+
+        with pytest.raises(NotDeployedError, match=r"^flag deployment 1 is ROLLING_BACK$"):
+            self.flags(fake, []).deploy({"hold_every_order": True}, "test")
+
+    def test_wait_ends_before_the_functions_time_out(self) -> None:
+        fake, waited = FakeFlagDeployments(), list[float]()
+        fake.course = ("DEPLOYING",)
+
+        with pytest.raises(NotDeployedError, match=r"^flag deployment 1 is DEPLOYING$"):
+            self.flags(fake, waited).deploy({"hold_every_order": True}, "test")
+
+        assert sum(waited) <= template.source()["Resources"]["OperationsRemediate"]["Properties"]["Timeout"] / 2
+
+    def test_deployment_of_served_flags_is_awaited_by_a_second_attempt(self) -> None:
+        fake = FakeFlagDeployments()
+        fake.deployed({"hold_every_order": True}, START, state="BAKING")
+
+        with pytest.raises(NotDeployedError, match=r"^flag deployment 1 is BAKING$"):
+            self.flags(fake, []).await_completion(1)
 
 
 def test_release_in_progress_is_stopped_and_rolled_back(operations: Operations) -> None:
