@@ -27,7 +27,7 @@ ENVIRONMENT = {
     "REVIEW_WORKFLOW": "arn:aws:states:us-east-1:000000000000:stateMachine:review",
     "REVIEW_TIMEOUT_SECONDS": "86400",
     "STACK": "order-pipeline",
-    "CONSUMERS": json.dumps({queue: f"mapping-{queue}".zfill(36) for queue in ("mail", "ledger", "invoices-issue")}),
+    "CONSUMERS": json.dumps({queue: f"mapping-{queue}".zfill(36) for queue in ("mail", "shipping-request", "invoices-issue")}),
     "FLAGS_STRATEGY": "immediate",
     "RELEASES": "order-pipeline-releases",
     "EVENT_BUS": "orders",

@@ -175,7 +175,7 @@ def _connected(target: Target) -> _Connection:
     except KeyError as missing:
         raise UserError(f"the deployed stack has no {missing}; run `make run` to deploy the present one") from None
     boards = LocalBoards(target) if target.local else CloudWatchBoards(target)
-    return _Connection(target, orders, redrive.urls(target, f"{target.stack}-"), redrive.names(target.stack), boards)
+    return _Connection(target, orders, redrive.urls(target), redrive.names(target.stack), boards)
 
 
 def _read(connection: _Connection, now: datetime) -> Reading:

@@ -1,4 +1,4 @@
-"""`make observability`: write the nested stack of alarms, dashboards and queries, and the documents about them."""
+"""`make observability`: write the nested stack of alarms, dashboards and queries, the documents about them, and their names."""
 
 import re
 import textwrap
@@ -11,6 +11,7 @@ from devtools.monitoring import alarms, metric_catalogue, service_levels, templa
 from devtools.target import ROOT
 
 RUNBOOKS = ROOT / "docs" / "runbooks.md"
+ALARM_NAMES = ROOT / "functions" / "operations" / "domain" / "alarm_names.py"
 
 
 def with_dead_letters(text: str) -> str:
@@ -20,12 +21,26 @@ def with_dead_letters(text: str) -> str:
     return re.sub(r"(?<=^## dead-letters\n\n)(?:`.*\n)+", lambda _: f"{lines}\n", text, flags=re.MULTILINE)
 
 
+def alarm_names() -> str:
+    """Return the module by which automatic remediation knows the stack's alarms."""
+    names = "\n".join(f'        "{name}",' for name in sorted(alarm.name for alarm in alarms.every_alarm()))
+    return f'''"""The names of the alarms, without the stack's. Written by `make observability`."""
+
+NAMES = frozenset(
+    {{
+{names}
+    }}
+)
+'''
+
+
 def files() -> dict[Path, str]:
     """Return the generated files with their contents."""
     return {
         ROOT / "observability.yaml": template.document(),
         ROOT / "docs" / "metrics.md": metric_catalogue.document(),
         ROOT / "docs" / "service-levels.md": service_levels.document(),
+        ALARM_NAMES: alarm_names(),
         RUNBOOKS: with_dead_letters(RUNBOOKS.read_text("utf-8")),
     }
 

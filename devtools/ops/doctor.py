@@ -7,7 +7,6 @@ import os
 import re
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from devtools import environments, stack_names, template, ui, web
 from devtools import target as targets
@@ -15,6 +14,7 @@ from devtools.cli import UsageError
 from devtools.ops import quotas, region
 from devtools.ops.findings import MARKS, Finding, checked
 from devtools.target import AWS, Target
+from operations.domain.alarm_names import NAMES
 
 # Lambda keeps so many executions of an account unreserved (Lambda quotas).
 UNRESERVED = 100
@@ -124,11 +124,15 @@ def deployed(target: Target) -> Iterator[Finding]:
     yield Finding("stop" if off else "ok", "event sources", f"disabled: {', '.join(off)}" if off else f"all {len(mappings)} are enabled")
     products = target.client("dynamodb").scan(TableName=target.resources["Catalogue"], Limit=1)["Count"]
     yield Finding("ok", "products", "are in the catalogue") if products else _no_products()
-    alarms: list[dict[str, Any]] = target.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{target.stack}-", StateValue="ALARM")[
-        "MetricAlarms"
-    ]
-    names = ", ".join(alarm["AlarmName"] for alarm in alarms)
-    yield Finding("warning" if names else "ok", "alarms", names or "none is raised")
+    yield alarms(target)
+
+
+def alarms(target: Target) -> Finding:
+    """Judge the stack's alarms. Those of a stack `shop-eu` beside `shop` have the prefix `shop-` as well."""
+    own = {f"{target.stack}-{name}" for name in NAMES}
+    pages = target.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNamePrefix=f"{target.stack}-", StateValue="ALARM")
+    raised = ", ".join(one["AlarmName"] for page in pages for one in page["MetricAlarms"] if one["AlarmName"] in own)
+    return Finding("warning" if raised else "ok", "alarms", raised or "none is raised")
 
 
 def resources(missing: list[str]) -> Finding:

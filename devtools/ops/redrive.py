@@ -15,16 +15,15 @@ INVOKE_SECONDS = 70
 QUEUE_SUFFIXES = ("dead-letters", "operations")
 
 
-def urls(target: Target, prefix: str) -> dict[str, str]:
-    """Return the URLs of the queues whose full names have this prefix, by name."""
-    pages = target.client("sqs").get_paginator("list_queues").paginate(QueueNamePrefix=prefix)
-    return {_name(url): url for page in pages for url in page.get("QueueUrls", [])}
+def urls(target: Target) -> dict[str, str]:
+    """Return the URLs of the stack's queues by full name. A prefix would find those of a stack `shop-eu` beside `shop` as well."""
+    return {_name(url): url for url in target.physical_ids("AWS::SQS::Queue").values()}
 
 
 def depths(target: Target) -> dict[str, int]:
     """Return the number of messages in each dead-letter and operations queue, by the queue's full name."""
     sqs = target.client("sqs")
-    return {name: _depth(sqs, url) for name, url in urls(target, target.stack).items() if name.endswith(QUEUE_SUFFIXES)}
+    return {name: _depth(sqs, url) for name, url in urls(target).items() if name.endswith(QUEUE_SUFFIXES)}
 
 
 def names(stack: str) -> dict[str, str]:

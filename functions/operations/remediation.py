@@ -59,7 +59,7 @@ class SituationReader:
 class Decision(Struct, frozen=True, omit_defaults=True):
     """The decision on an alarm: `redrive` or `perform` an action, `refused`, or `duplicate` for another execution's alarm.
 
-    With `no_action`, the alarm is `OK` again and nothing has to be set back.
+    With `no_action`, the alarm is another stack's, or is `OK` again and nothing has to be set back.
     """
 
     outcome: str
@@ -75,6 +75,8 @@ def decide(event: dict[str, Any], execution: str, *, stack: str, claims: Claims,
         botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError: the situation cannot be read.
     """
     alarm = alarm_signals.alarm_of(event["detail"])
+    if not alarm_signals.is_own(alarm, stack):
+        return Decision("no_action")
     signal = alarm_signals.signal_of(alarm, stack)
     recovered = alarm.state == "OK"
     if recovered and (signal is None or signal.kind != "queue_age"):

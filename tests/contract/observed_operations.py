@@ -11,6 +11,7 @@ import pytest
 
 from operations import redrive_routes
 from operations.domain import alarm_signals
+from operations.domain.alarm_names import NAMES
 from operations.handlers import decide_remediation
 from operations.redrive_routes import dead_letters
 from orderflow.aws.batch import FailedRecordQueue
@@ -126,14 +127,15 @@ def every_remediation(observed: Observer) -> None:
     watched += [("ApproximateAgeOfOldestMessage", queue) for queue in alarm_signals.LIMITS]
     metrics = [{"namespace": "AWS/SQS", "name": name, "dimensions": {"QueueName": f"order-pipeline-{queue}"}} for name, queue in watched]
     metrics += [{"namespace": "AWS/ApiGateway", "name": "5XXError", "dimensions": {"ApiName": "order-pipeline"}}]
+    assert len(metrics) <= len(NAMES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decide_remediation.CONSUMERS, "_mappings", dict.fromkeys(redrive_routes.QUEUES, "mapping"))
-        for number, metric in enumerate(metrics):
+        for name, metric in zip(sorted(NAMES), metrics, strict=False):
             alarm = copy.deepcopy(alarms[0])
-            alarm["detail"] |= {"alarmName": f"alarm-{number}", "configuration": {"metrics": [{"metricStat": {"metric": metric}}]}}
+            alarm["detail"] |= {"alarmName": f"order-pipeline-{name}", "configuration": {"metrics": [{"metricStat": {"metric": metric}}]}}
             lend()
             observed.run("operations.handlers.decide_remediation", {"alarm": alarm, "execution": "e"})
-        raised = {"claim": {"S": "raise_concurrency ledger"}, "raised_to": {"N": "20"}, "restore_to": {"N": "10"}}
+        raised = {"claim": {"S": "raise_concurrency shipping-request"}, "raised_to": {"N": "20"}, "restore_to": {"N": "10"}}
         observed.aws.dynamodb.client.put_item(TableName="Remediations", Item=raised)
         found["describe_alarms"] = {"MetricAlarms": [{"StateValue": "OK"}]}
         found["get_event_source_mapping"] |= {"ScalingConfig": {"MaximumConcurrency": 20}}

@@ -10,6 +10,7 @@ import pytest
 from devtools.monitoring import alarms, metric_math, service_levels
 from devtools.monitoring.model import Alarm, Group
 from devtools.target import ROOT
+from operations.domain import alarm_signals
 from tests.contract.stack import Stack
 from tests.support import alarm_states
 from tests.support.alarm_states import Data, Points, every
@@ -134,6 +135,13 @@ class TestEachGroup:
         assert not alarm_states.rule_holds(rule, lambda _: False)
         for alarm in group.alarms:
             assert alarm_states.rule_holds(rule, lambda name, alarm=alarm: name == alarm.id), alarm.id
+
+
+def test_remediation_knows_every_step_whose_errors_an_alarm_watches() -> None:
+    errors = {dict(one.dimensions)["FunctionName"] for alarm in ALARMS.values() for one in alarm.series.values() if one.metric == "Errors"}
+    where = "FUNCTIONS in functions/operations/domain/alarm_signals.py"
+    known = [f"${{StackName}}-{name}" for name in alarm_signals.FUNCTIONS]
+    require_same(known, errors, where, "it has the functions whose errors an alarm in devtools/monitoring/alarms.py watches")
 
 
 def full_rule(composite: dict[str, Any]) -> str:

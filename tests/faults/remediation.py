@@ -33,15 +33,15 @@ HANDLERS = {
 }
 MAIL = redrive.ROUTES["mail"]
 STACK = "order-pipeline"
-MAIL_MAPPING, LEDGER_MAPPING = (decide_remediation.MAPPINGS[queue] for queue in ("mail", "ledger"))
+MAIL_MAPPING, SHIPPING_MAPPING = (decide_remediation.MAPPINGS[queue] for queue in ("mail", "shipping-request"))
 METRICS = {
-    "mail": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": f"{STACK}-mail-dead-letters"}),
-    "ledger-age": ("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": f"{STACK}-ledger"}),
-    "money": (f"OrderPipeline/{STACK}", "LedgerDifferences", {"service": "ledger"}),
-    "fraud": ("AWS/Lambda", "Errors", {"FunctionName": f"{STACK}-fraud-screen"}),
-    "payments": ("AWS/Lambda", "Errors", {"FunctionName": f"{STACK}-payments-authorize"}),
-    "api": ("AWS/ApiGateway", "5XXError", {"ApiName": STACK}),
-    "stock": (f"OrderPipeline/{STACK}", "StockDifferences", {"service": "inventory"}),
+    "mail-dead-letters": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": f"{STACK}-mail-dead-letters"}),
+    "shipping-request-age": ("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": f"{STACK}-shipping-request"}),
+    "ledger-difference": (f"OrderPipeline/{STACK}", "LedgerDifferences", {"service": "ledger"}),
+    "fraud-screen-errors": ("AWS/Lambda", "Errors", {"FunctionName": f"{STACK}-fraud-screen"}),
+    "payments-authorize-errors": ("AWS/Lambda", "Errors", {"FunctionName": f"{STACK}-payments-authorize"}),
+    "release-api-faults": ("AWS/ApiGateway", "5XXError", {"ApiName": STACK}),
+    "stock-differences": (f"OrderPipeline/{STACK}", "StockDifferences", {"service": "inventory"}),
 }
 THROTTLED = "botocore.errorfactory.ThrottlingException: An error occurred (ThrottlingException)"
 # Later than the period in which a deployment of flags is recent.
@@ -103,7 +103,7 @@ class Operations:
         clients.lend(**services, sns=self.messaging, stepfunctions=self.messaging)
         self.flags.deployed({}, START - timedelta(days=2))
         self.flags.deployed({"hold_countries": ["GB"]}, START - timedelta(days=1))
-        self.functions.limits = {MAIL_MAPPING: 10, LEDGER_MAPPING: 10}
+        self.functions.limits = {MAIL_MAPPING: 10, SHIPPING_MAPPING: 10}
         self.disturbance.refuse = lambda call: {"events": self.bus, "kinesis": self.stream}[call.service].refuse.add(
             {"events": self.bus, "kinesis": self.stream}[call.service].arrived
         )
@@ -116,8 +116,8 @@ class Operations:
             self.logs.lines.append((MAIL_MAPPING, failed_line(self.messaging.queues[MAIL.queue_url][-1]["MessageId"], error)))
 
     def backlog(self) -> None:
-        """Put an event into the ledger's queue."""
-        self.messaging.put(redrive.ROUTES["ledger"].target, {"detail": {}})
+        """Put a request for a shipment into its queue."""
+        self.messaging.put(redrive.ROUTES["shipping-request"].target, {"detail": {}})
 
     def changed_flags(self) -> None:
         """Deploy a change of the flags now."""

@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.aws import clients
 from tests.faults.conftest import Tally
 from tests.faults.faults import Disturbance
-from tests.faults.remediation import LEDGER_MAPPING, MAIL, Operations, alarm
+from tests.faults.remediation import MAIL, SHIPPING_MAPPING, Operations, alarm
 from tests.faults.sweeps import Sweep
 
 
@@ -26,29 +26,29 @@ def failed(operations: Operations) -> int:
 
 
 def raised(operations: Operations) -> None:
-    """Raise the ledger's concurrency by an alarm that is OK now."""
+    """Raise the shipment requests' concurrency by an alarm that is OK now."""
     operations.claims.client.put_item(
         TableName="Remediations",
-        Item={"claim": {"S": "raise_concurrency ledger"}, "raised_to": {"N": "20"}, "restore_to": {"N": "10"}},
+        Item={"claim": {"S": "raise_concurrency shipping-request"}, "raised_to": {"N": "20"}, "restore_to": {"N": "10"}},
     )
-    operations.functions.limits[LEDGER_MAPPING] = 20
+    operations.functions.limits[SHIPPING_MAPPING] = 20
 
 
 PREPARED: dict[str, tuple[str, Callable[[Operations], object]]] = {
-    "redrive": ("mail", dead_letters),
-    "raise_concurrency": ("ledger-age", lambda operations: operations.backlog()),
-    "restore_concurrency": ("ledger-age", raised),
-    "hold_orders": ("money", lambda _: None),
-    "roll_back_flags": ("fraud", lambda operations: operations.changed_flags()),
-    "stop_release": ("api", lambda operations: operations.releases.running.extend(["d-1", "d-2"])),
-    "refused": ("stock", lambda _: None),
+    "redrive": ("mail-dead-letters", dead_letters),
+    "raise_concurrency": ("shipping-request-age", lambda operations: operations.backlog()),
+    "restore_concurrency": ("shipping-request-age", raised),
+    "hold_orders": ("ledger-difference", lambda _: None),
+    "roll_back_flags": ("fraud-screen-errors", lambda operations: operations.changed_flags()),
+    "stop_release": ("release-api-faults", lambda operations: operations.releases.running.extend(["d-1", "d-2"])),
+    "refused": ("stock-differences", lambda _: None),
 }
 # Whether the stack is in the state that one execution of the action leaves.
 DONE: dict[str, Callable[[Operations], bool]] = {
     # A redriven message whose deletion has no answer is reported as failed.
     "redrive": lambda operations: len(operations.messaging.queues[MAIL.queue_url]) <= failed(operations),
-    "raise_concurrency": lambda operations: operations.functions.limits[LEDGER_MAPPING] == 20,
-    "restore_concurrency": lambda operations: operations.functions.limits[LEDGER_MAPPING] == 10,
+    "raise_concurrency": lambda operations: operations.functions.limits[SHIPPING_MAPPING] == 20,
+    "restore_concurrency": lambda operations: operations.functions.limits[SHIPPING_MAPPING] == 10,
     "hold_orders": lambda operations: operations.flags.served == {"hold_countries": ["GB"], "hold_every_order": True},
     "roll_back_flags": lambda operations: operations.flags.served == {"hold_countries": ["GB"]},
     "stop_release": lambda operations: operations.releases.stopped == ["d-1", "d-2"],

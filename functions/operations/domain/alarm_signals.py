@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from operations.domain.alarm_names import NAMES
 from operations.redrive_routes import OPERATIONS, QUEUES, dead_letters
 
 # The highest concurrency of a consumer. Other consumers wait for a common counter or a slow provider, so more concurrency gains nothing.
@@ -34,7 +35,13 @@ _REDRIVABLE = {dead_letters(name): name for name in (*QUEUES, OPERATIONS, "publi
 type Kind = Literal["dead_letters", "queue_age", "money", "fraud", "payments", "service"]
 type Cause = Literal["throttle", "timeout", "other", "unknown"]
 
-_FUNCTIONS: dict[str, Kind] = {"fraud-screen": "fraud", "payments-authorize": "payments"}
+# The steps whose errors an alarm watches.
+FUNCTIONS: dict[str, Kind] = {
+    "inventory-reserve": "service",
+    "fraud-screen": "fraud",
+    "payments-authorize": "payments",
+    "orders-confirm": "service",
+}
 
 
 class Metric(Struct, frozen=True):
@@ -97,6 +104,11 @@ def alarm_of(detail: Mapping[str, Any]) -> Alarm:
     return Alarm(found.alarm_name, found.state.value, datetime.fromisoformat(found.state.timestamp), metrics)
 
 
+def is_own(alarm: Alarm, stack: str) -> bool:
+    """Return whether an alarm is the stack's: the name of another stack, such as `shop-eu` beside `shop`, may begin with the stack's."""
+    return _own(alarm.name, stack) in NAMES
+
+
 def signal_of(alarm: Alarm, stack: str) -> Signal | None:
     """Return the signal of an alarm of the stack, or None if no action is on the list for it."""
     return next((signal for metric in alarm.metrics if (signal := _signal(metric, stack))), None)
@@ -110,8 +122,8 @@ def _signal(metric: Metric, stack: str) -> Signal | None:
             return Signal("dead_letters", _REDRIVABLE[queue])
         case "AWS/SQS", "ApproximateAgeOfOldestMessage" if queue in LIMITS:
             return Signal("queue_age", queue)
-        case "AWS/Lambda", "Errors" if function:
-            return Signal(_FUNCTIONS.get(function, "service"))
+        case "AWS/Lambda", "Errors" if function in FUNCTIONS:
+            return Signal(FUNCTIONS[function])
         case "AWS/ApiGateway", "5XXError" if metric.dimensions.get("ApiName") == stack:
             return Signal("service")
         case "AWS/States", "ExecutionsFailed" | "ExecutionsTimedOut" if metric.dimensions.get("StateMachineArn", "").endswith(
@@ -125,7 +137,7 @@ def _signal(metric: Metric, stack: str) -> Signal | None:
 
 
 def _own(name: str, stack: str) -> str:
-    """Return a resource's name without the stack's prefix; empty for other stacks' resources."""
+    """Return a name without the stack's prefix, or an empty one. A known name has to follow: the prefix may be another stack's as well."""
     prefix = f"{stack}-"
     return name.removeprefix(prefix) if name.startswith(prefix) else ""
 

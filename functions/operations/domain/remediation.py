@@ -7,7 +7,7 @@
 | `money`: ledger or payments differ | hold every order |
 | `fraud`: orders cannot be screened | stop the release, roll the flags back, hold every order |
 | `payments`: payments cannot be authorized | stop the release, roll the flags back |
-| `service`: errors of the API, of the saga or of a function | stop the release |
+| `service`: errors of the API, of the saga or of a step | stop the release |
 
 An alarm on a queue's age that is `OK` again sets raised concurrency back.
 """

@@ -16,7 +16,8 @@ from devtools.commands import parsed
 from devtools.dashboard import command, reading, server
 from devtools.dashboard.reading import Reading, Source, State
 from devtools.dashboard.server import Server
-from devtools.target import Target
+from devtools.ops import redrive
+from devtools.target import StackResource, Target
 from tests.support.browser import serving
 
 NOW = datetime(2026, 1, 15, 10, 0, 30, tzinfo=UTC)
@@ -78,6 +79,14 @@ def test_dead_letter_queues_are_recognized(name: str, displayed: str, dead_lette
     routes = {"order-pipeline-mail-dead-letters": "mail", "order-pipeline-operations": "operations"}
 
     assert reading.queue(name, depths, routes) == reading.Queue(displayed, 5, 1, dead_letters, redrive)
+
+
+def test_only_the_stacks_own_queues_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack `shop-eu` beside `shop` has queues with the prefix `shop-` as well."""
+    resources = {"MailDeadLetters": StackResource("AWS::SQS::Queue", "https://sqs.us-east-1.amazonaws.com/1/shop-mail-dead-letters")}
+    monkeypatch.setattr(Target, "stack_resources", resources)
+
+    assert list(redrive.urls(Target("aws", "", managed=False, stack="shop"))) == ["shop-mail-dead-letters"]
 
 
 def test_data_is_the_reading_as_json() -> None:

@@ -1,11 +1,16 @@
 """`make doctor` distinguishes what stops a deployment from what limits it, and says what to do."""
 
+from typing import Any
+
+import boto3
 import pytest
+from botocore.stub import Stubber
 
 from devtools.cli import UsageError
 from devtools.commands import parsed
 from devtools.ops import doctor
 from devtools.ops.findings import Finding
+from devtools.target import Target
 
 
 @pytest.mark.parametrize(
@@ -71,3 +76,20 @@ def test_resources_that_the_stack_lacks_are_named() -> None:
     found = doctor.resources([f"Queue{number}" for number in range(7)])
     assert found.level == "warning"
     assert "lacks 7 of the template: Queue0, Queue1, Queue2, Queue3, Queue4, …" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("raised", "level", "detail"),
+    [
+        (["shop-eu-mail-age"], "ok", "none is raised"),
+        (["shop-eu-mail-age", "shop-mail-age", "shop-throttles"], "warning", "shop-mail-age, shop-throttles"),
+    ],
+)
+def test_only_the_stacks_own_alarms_are_named(monkeypatch: pytest.MonkeyPatch, raised: list[str], level: str, detail: str) -> None:
+    client: Any = boto3.client("cloudwatch", region_name="us-east-1")
+    monkeypatch.setattr(Target, "client", lambda *_: client)
+    with Stubber(client) as stubber:
+        stubber.add_response("describe_alarms", {"MetricAlarms": [{"AlarmName": name} for name in raised]})
+        found = doctor.alarms(Target("aws", "", managed=False, stack="shop"))
+
+    assert (found.level, found.detail) == (level, detail)

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from operations.domain import remediation
-from operations.domain.alarm_signals import LIMITS, Alarm, Metric, Signal, alarm_of, cause_of, signal_of
+from operations.domain.alarm_names import NAMES
+from operations.domain.alarm_signals import LIMITS, Alarm, Metric, Signal, alarm_of, cause_of, is_own, signal_of
 from operations.domain.remediation import (
     COOL_DOWN,
     RECENT,
@@ -61,7 +62,10 @@ def action(signal: Signal, **more: Any) -> Action:
         ("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": f"{STACK}-invoices-issue"}, None),
         ("AWS/Lambda", "Errors", {"FunctionName": f"{STACK}-fraud-screen"}, Signal("fraud")),
         ("AWS/Lambda", "Errors", {"FunctionName": f"{STACK}-payments-authorize"}, Signal("payments")),
-        ("AWS/Lambda", "Errors", {"FunctionName": f"{STACK}-orders-place"}, Signal("service")),
+        ("AWS/Lambda", "Errors", {"FunctionName": f"{STACK}-orders-confirm"}, Signal("service")),
+        ("AWS/Lambda", "Errors", {"FunctionName": f"{STACK}-orders-place"}, None),
+        ("AWS/Lambda", "Errors", {"FunctionName": f"{STACK}-eu-fraud-screen"}, None),
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": f"{STACK}-eu-mail"}, None),
         ("AWS/Lambda", "IteratorAge", {"FunctionName": f"{STACK}-orders-publish"}, None),
         ("AWS/ApiGateway", "5XXError", {"ApiName": STACK, "Stage": "prod"}, Signal("service")),
         ("AWS/ApiGateway", "5XXError", {"ApiName": "other"}, None),
@@ -94,11 +98,30 @@ def test_composite_alarm_has_no_signal() -> None:
 
 
 def test_math_alarm_has_the_signal_of_its_first_known_metric() -> None:
-    metric = {"namespace": "AWS/Lambda", "name": "Errors", "dimensions": {"FunctionName": f"{STACK}-orders-place"}}
+    metric = {"namespace": "AWS/Lambda", "name": "Errors", "dimensions": {"FunctionName": f"{STACK}-orders-confirm"}}
     metrics = [{"id": "e", "expression": "SUM(METRICS())"}, {"id": "m", "metricStat": {"metric": metric}}]
     detail = {"alarmName": "a", "state": {"value": "ALARM", "timestamp": "2026-11-21T12:00:00Z"}, "configuration": {"metrics": metrics}}
 
     assert signal_of(alarm_of(detail), STACK) == Signal("service")
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        (f"{STACK}-fraud-screen-errors", True),
+        (f"{STACK}-eu-fraud-screen-errors", False),
+        (f"{STACK}-fraud-screen", False),
+        (f"{STACK}fraud-screen-errors", False),
+        ("fraud-screen-errors", False),
+    ],
+)
+def test_alarm_is_the_stacks_by_its_whole_name(name: str, own: bool) -> None:
+    assert is_own(Alarm(name, "ALARM", NOW), STACK) is own
+
+
+def test_no_name_of_an_alarm_ends_in_another_one() -> None:
+    """Otherwise an alarm of a stack `shop-mail` could have the name of one of `shop`."""
+    assert [(name, end) for name in NAMES for end in NAMES if name.endswith(f"-{end}")] == []
 
 
 def test_malformed_event_is_rejected() -> None:
