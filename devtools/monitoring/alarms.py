@@ -60,9 +60,10 @@ ORDERS = (
         "ThrottlesAlarm",
         model.ORDERS,
         "throttles",
-        "Lambda throttles functions of this account, or the event stream refuses records.",
+        "Lambda throttles the function that places orders, or the event stream refuses records.",
         {
-            "throttled": Series("AWS/Lambda", "Throttles", "Sum"),
+            # The account's throttles count those of the webhooks as well, which are reserved few executions so that they reject a flood.
+            "throttled": function("orders-place", "Throttles"),
             "refused": Series("AWS/Kinesis", "WriteProvisionedThroughputExceeded", "Sum", (("StreamName", "${StackName}-events"),)),
         },
         10,
@@ -107,6 +108,7 @@ ORDERS = (
         "Events of sampled orders were not published within ten minutes.",
         own(metrics.OVERDUE_EVENTS, "Maximum", service="operations"),
         above=0,
+        period=600,  # covers two runs of the job, of which one starts every five minutes
     ),
     _one(
         "OutboxLagAlarm",
@@ -201,6 +203,7 @@ MONEY = (
         "The ledger audit is hours behind.",
         own(metrics.LEDGER_UNPROVEN_SECONDS, "Maximum", service="ledger"),
         above=14_400,
+        period=3600,
     ),
 )
 CONSUMERS = (
@@ -217,6 +220,7 @@ CONSUMERS = (
         "Reserved stock differs from the reservations.",
         own(metrics.STOCK_DIFFERENCES, "Maximum", service="inventory"),
         above=0,
+        period=3600,
     ),
     _dead_letters("ShippingRequestDeadLettersAlarm", model.CONSUMERS, "shipping-request-dead-letters", "Shipments could not be requested."),
     _age("ShippingRequestAgeAlarm", model.CONSUMERS, "shipping-request", "Shipment requests wait too long.", 600),
@@ -254,7 +258,7 @@ CONSUMERS = (
         "OrderVolumeAlarm",
         model.CONSUMERS,
         "order-volume",
-        "Far more or far fewer orders are placed than usual at this hour.",
+        "Far more or far fewer orders are placed than usual at this hour. No order at all is no data: NoOrdersAlarm, in prod alone, fires.",
         {"value": own(metrics.ORDERS_PLACED, "Sum")},
         0,
         period=900,

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from devtools.monitoring import alarms, metric_math, service_levels
+from devtools.checks import idle_prices
+from devtools.monitoring import alarms, metric_catalogue, metric_math, service_levels
 from devtools.monitoring.model import Alarm, Group
 from devtools.target import ROOT
 from operations.domain import alarm_signals
-from tests.contract.stack import Stack
+from tests.contract.stack import Stack, referred
 from tests.support import alarm_states
 from tests.support.alarm_states import Data, Points, every
 from tests.support.guidance import require_same
@@ -118,6 +119,45 @@ def test_every_section_has_alarms_and_says_four_things() -> None:
         )
         assert parts[::2] == ["Meaning", "See", "Do", "Over"], name
         assert all(part.strip() for part in parts[1::2]), name
+
+
+def test_flood_at_a_webhook_notifies_no_operator(stack: Stack) -> None:
+    """Lambda rejects the requests above the reserved executions of a webhook, as intended."""
+    reserved = {one["FunctionName"]["Fn::Sub"] for one in stack.of("Lambda::Function").values() if "ReservedConcurrentExecutions" in one}
+    assert len(reserved) == len(("payments-webhook", "shipping-webhook"))
+    watched = [dict(one.dimensions) for alarm in ALARMS.values() for one in alarm.series.values() if one.metric == "Throttles"]
+    throttled = {one.get("FunctionName", "every function of the account").replace("${", "${AWS::") for one in watched}
+    assert throttled == {"${AWS::StackName}-orders-place"}
+    assert not throttled & reserved
+
+
+# The reconciliation runs once a night. An alarm that lasted for a day would keep its group on, which then notifies of nothing else.
+ONCE_A_NIGHT = "PaymentsDifferAlarm"
+
+
+def intervals(stack: Stack) -> dict[str, int]:
+    """Return the seconds between two runs of each scheduled job, by its handler as the catalogue of metrics names it."""
+    found: dict[str, int] = {}
+    for schedule in stack.of("Scheduler::Schedule").values():
+        context, _, module, _ = stack.of("Lambda::Function")[referred(schedule["Target"]["Arn"])]["Handler"].split(".")
+        found[f"{context}/{module}"] = round(idle_prices.HOURS * 3600 / idle_prices.runs_a_month(schedule["ScheduleExpression"]))
+    return found
+
+
+def test_alarm_on_a_job_stays_on_between_two_bad_runs(stack: Stack) -> None:
+    """Otherwise it is over after each run, and notifies again at the next one."""
+    jobs = {one.metric.name: seconds for one in metric_catalogue.CATALOGUE if (seconds := intervals(stack).get(one.by))}
+    watched = {alarm: series.metric for alarm in ALARMS.values() if not alarm.expression for series in alarm.series.values()}
+    on_jobs = {alarm.id: (alarm, metric) for alarm, metric in watched.items() if metric in jobs}
+    assert {"LedgerDifferenceAlarm", "StuckOrdersAlarm", ONCE_A_NIGHT} < set(on_jobs)
+    del on_jobs[ONCE_A_NIGHT]
+    for name, (alarm, metric) in on_jobs.items():
+        seconds = jobs[metric]
+        # A schedule starts its job within a minute.
+        points = [(NOW + number * seconds + number * 37 % 60, alarm.threshold + 1) for number in range(4)]
+        minutes = range(NOW + 60, NOW + 3 * seconds, 60)
+        off = [now for now in minutes if not alarm_states.is_on(stack.of("CloudWatch::Alarm")[name], {metric: points}, now)]
+        assert off == [], name
 
 
 @pytest.mark.parametrize("group", alarms.GROUPS, ids=lambda group: group.id)
