@@ -8,7 +8,7 @@ from devtools.monitoring import alarms
 from devtools.monitoring.dashboards import BOARDS, PERIOD, Board, Chart, Line
 from devtools.monitoring.model import Series
 
-WIDTH, HEIGHT = 12, 6
+WIDTH, HEIGHT, ALARMS_HEIGHT = 12, 6, 2
 LONGEST = 115
 
 
@@ -20,11 +20,25 @@ def resources() -> dict[str, Any]:
             "Condition": "HasAlarms",
             "Properties": {
                 "DashboardName": {"Fn::Sub": f"${{StackName}}-{board.name}"},
-                "DashboardBody": {"Fn::Sub": _written({"widgets": widgets(board)})},
+                "DashboardBody": _substituted(_written({"widgets": widgets(board)})),
             },
         }
         for board in BOARDS
     }
+
+
+def _substituted(text: str) -> dict[str, Any]:
+    """Return a body whose references CloudFormation resolves, without the alarms that the stack does not have."""
+    conditions = {alarm.id: alarm.condition for alarm in alarms.every_alarm() if alarm.condition != "HasAlarms"}
+    parts = re.split(rf'("\$\{{(?:{"|".join(conditions)})\.Arn\}}",\s+)', text)
+    if len(parts) == 1:
+        return {"Fn::Sub": text}
+    return {"Fn::Join": ["", [_optional(part, conditions) if number % 2 else {"Fn::Sub": part} for number, part in enumerate(parts)]]}
+
+
+def _optional(part: str, conditions: dict[str, str]) -> dict[str, Any]:
+    [name] = re.findall(r"\w+(?=\.Arn)", part)
+    return {"Fn::If": [conditions[name], {"Fn::Sub": part}, ""]}
 
 
 def _written(body: dict[str, Any]) -> str:
@@ -55,23 +69,33 @@ def _wrapped(line: str) -> list[str]:
 
 
 def widgets(board: Board) -> list[dict[str, Any]]:
-    """Return the widgets of a board, two in a row; above them the alarms that notify."""
-    states = {
+    """Return the widgets of a board, two in a row; above them the alarms that notify, and those of them that are on."""
+    states = [_alarms("Alarms", [group.id for group in alarms.GROUPS], 0)]
+    if board.has_alarms:
+        # Optional ones first, as every one of them is followed by another.
+        each = sorted(alarms.every_alarm(), key=lambda alarm: alarm.condition == "HasAlarms")
+        states.append(_alarms("Alarms in ALARM state, latest first", [alarm.id for alarm in each], ALARMS_HEIGHT))
+        states[-1]["properties"] |= {"states": ["ALARM"], "sortBy": "stateUpdatedTimestamp"}
+    return [*states, *(_widget(chart, number, ALARMS_HEIGHT * len(states)) for number, chart in enumerate(board.charts))]
+
+
+def _alarms(title: str, identifiers: list[str], y: int) -> dict[str, Any]:
+    shown = [f"${{{one}.Arn}}" for one in identifiers]
+    return {
         "type": "alarm",
         "x": 0,
-        "y": 0,
+        "y": y,
         "width": 2 * WIDTH,
-        "height": 2,
-        "properties": {"title": "Alarms", "alarms": [f"${{{group.id}.Arn}}" for group in alarms.GROUPS]},
+        "height": ALARMS_HEIGHT,
+        "properties": {"title": title, "alarms": shown},
     }
-    return [states, *(_widget(chart, number) for number, chart in enumerate(board.charts))]
 
 
-def _widget(chart: Chart, number: int) -> dict[str, Any]:
+def _widget(chart: Chart, number: int, top: int) -> dict[str, Any]:
     return {
         "type": "metric",
         "x": number % 2 * WIDTH,
-        "y": 2 + number // 2 * HEIGHT,
+        "y": top + number // 2 * HEIGHT,
         "width": WIDTH,
         "height": HEIGHT,
         "properties": {

@@ -41,11 +41,12 @@ class Chart:
 
 @dataclass(frozen=True)
 class Board:
-    """A dashboard: `name` is the end of its name in CloudWatch."""
+    """A dashboard: `name` is the end of its name in CloudWatch; with `has_alarms` it also lists each alarm that is on."""
 
     name: str
     title: str
     charts: tuple[Chart, ...]
+    has_alarms: bool = False
 
 
 def _line(label: str, series: Series) -> Line:
@@ -148,6 +149,7 @@ FLOW = Board(
             ),
         ),
     ),
+    has_alarms=True,
 )
 MONEY = Board(
     "money",

@@ -11,7 +11,7 @@ import pytest
 
 from devtools.dashboard import boards
 from devtools.dashboard.boards import BoardReading, CloudWatchBoards, LocalBoards
-from devtools.monitoring import dashboard_widgets, dashboards
+from devtools.monitoring import alarms, dashboard_widgets, dashboards
 from devtools.monitoring.dashboards import BOARDS
 from devtools.target import StackResource, Target
 from orderflow.domain import metrics
@@ -128,25 +128,46 @@ class TestCloudWatch:
         assert len(tables) == 2
 
 
+def body_of(board: dashboards.Board, *, sells_always: bool = True) -> dict[str, Any]:
+    """Return the body of a dashboard as CloudFormation writes it, with unresolved references."""
+    body = dashboard_widgets.resources()[f"{board.title}Dashboard"]["Properties"]["DashboardBody"]
+    parts = body["Fn::Join"][1] if "Fn::Join" in body else [body]
+    chosen = [part["Fn::If"][1 if sells_always else 2] if "Fn::If" in part else part for part in parts]
+    return json.loads("".join(part["Fn::Sub"] if isinstance(part, dict) else part for part in chosen))
+
+
 class TestDescription:
     def test_dashboards_are_the_documented_four(self) -> None:
         assert [board.name for board in BOARDS] == ["business", "flow", "money", "cost"]
 
     @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
     def test_dashboard_has_no_more_metrics_than_a_free_one(self, board: dashboards.Board) -> None:
-        body = json.loads(dashboard_widgets.resources()[f"{board.title}Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+        body = body_of(board)
         rows = [row for widget in body["widgets"] for row in widget["properties"].get("metrics", [])]
         assert sum(isinstance(row[0], str) for row in rows) <= dashboards.MOST
 
     @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
     def test_body_has_a_widget_for_each_chart_and_its_ids_are_unique(self, board: dashboards.Board) -> None:
-        body = json.loads(dashboard_widgets.resources()[f"{board.title}Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
-        assert [widget["properties"]["title"] for widget in body["widgets"]] == ["Alarms", *(chart.title for chart in board.charts)]
+        body = body_of(board)
+        widgets = [widget["properties"]["title"] for widget in body["widgets"] if widget["type"] == "metric"]
+        assert widgets == [chart.title for chart in board.charts]
         for widget in body["widgets"]:
             ids = [row[-1]["id"] for row in widget["properties"].get("metrics", []) if "id" in row[-1]]
             assert len(set(ids)) == len(ids)
         places = {(widget["x"], widget["y"]) for widget in body["widgets"]}
         assert len(places) == len(body["widgets"])
+
+    def test_flow_lists_each_alarm_that_is_on_and_that_the_stack_has(self) -> None:
+        [flow] = [board for board in BOARDS if board.has_alarms]
+        everything = {alarm.id: alarm.condition for alarm in alarms.every_alarm()}
+        for sells_always in (True, False):
+            _, states, *_ = body_of(flow, sells_always=sells_always)["widgets"]
+            expected = {name for name, condition in everything.items() if sells_always or condition == "HasAlarms"}
+            assert states["properties"]["states"] == ["ALARM"]
+            assert {one.removesuffix(".Arn}").removeprefix("${") for one in states["properties"]["alarms"]} == expected
+            # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
+            assert len(states["properties"]["alarms"]) <= 100
+        assert set(everything.values()) == {"HasAlarms", "SellsAlways"}
 
     def test_own_metrics_on_dashboards_exist_with_these_dimensions(self) -> None:
         known = {one.name: one for one in vars(metrics).values() if isinstance(one, metrics.Metric)}
