@@ -1,8 +1,8 @@
-"""The table Allowances: one row per customer with the ids of unpaid orders and their units of each product.
+"""The table Allowances: one row per customer with the ids of counted orders and the unpaid units of each product.
 
 Placing an order adds to the row in the same transaction, without a read. Nothing is subtracted when an order is paid or ends, so the
-row can only be too high. If it reaches a limit, its orders are read from the log, and the row is replaced by the orders that are still
-unpaid.
+row can only be too high. If it reaches a limit, its orders are read from the log, and the row is replaced by the orders that still
+count: unpaid ones, and those declined within a day, without their units.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from orderflow.domain.events import StockLine
     from orderflow.domain.order import Order
+    from orders.domain.unpaid_limits import Counted
 
 _UNITS = "units:"
 
@@ -97,18 +98,18 @@ class Allowances:
         }
 
     def replace_request(
-        self, customer_id: str, row: Row, unpaid: Sequence[Order], *, order_id: str, lines: Sequence[StockLine], expires_at: datetime
+        self, customer_id: str, row: Row, counted: Counted, *, order_id: str, lines: Sequence[StockLine], expires_at: datetime
     ) -> TransactWriteItemTypeDef:
-        """Return the write that replaces `row` by the orders `unpaid` and a new order; its condition fails if the row has changed."""
-        counted = units(unpaid)
+        """Return the write that replaces `row` by the counted orders and a new one; its condition fails if the row has changed."""
+        unpaid_units = units(counted.unpaid)
         for line in lines:
-            counted[line.sku] = counted.get(line.sku, 0) + line.quantity
+            unpaid_units[line.sku] = unpaid_units.get(line.sku, 0) + line.quantity
         item: dict[str, Any] = {
             "customer_id": customer_id,
-            "orders": {*(order.order_id for order in unpaid), order_id},
+            "orders": {*(order.order_id for orders in counted for order in orders), order_id},
             "revision": row.revision + 1,
             "expires_at": int(expires_at.timestamp()),
-            **{_UNITS + sku: quantity for sku, quantity in counted.items()},
+            **{_UNITS + sku: quantity for sku, quantity in unpaid_units.items()},
         }
         put: PutTypeDef = {
             "TableName": self._table,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from orders.allowances import Allowances, Row
 from orders.domain import pricing, unpaid_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from orderflow.aws.payment_tokens import PaymentTokens
     from orderflow.domain.events import Event
@@ -42,7 +43,7 @@ class OrderPlacement:
 
         Raises:
             Problem: 422 for products or quantities that cannot be ordered, or if the id belongs to a request with other contents; 409
-                if the customer's unpaid orders reach a limit.
+                if the customer's unpaid and declined orders reach a limit.
             TransactionConflict: concurrent requests of the customer changed the same row in every attempt.
         """
         try:
@@ -56,7 +57,7 @@ class OrderPlacement:
             raise Problem(422, "idempotency-key-reused", "Idempotency-Key reused", detail) from None
 
     def _append(self, order_id: str, placed: OrderPlaced, correlation_id: str, fingerprint: str, token: str) -> Event:
-        """Append the order in one transaction with its payment token and the customer's count of unpaid orders.
+        """Append the order in one transaction with its payment token and the customer's count of orders.
 
         If the count reaches a limit, the counted orders are read and counted again.
         """
@@ -70,23 +71,19 @@ class OrderPlacement:
                 return self._log.place(order_id, placed, correlation_id=correlation_id, fingerprint=fingerprint, extra_writes=writes)
             except TransactionConditionFailed as refused:
                 row = Row.of(refused.reasons[0].item)
-            unpaid = self._unpaid_orders(row.orders)
+            counted = unpaid_limits.counted(self._orders(row.orders), datetime.now(UTC))
             try:
-                unpaid_limits.check(lines, unpaid)
+                unpaid_limits.check(lines, counted)
             except unpaid_limits.UnpaidLimitReached as reached:
-                members = {"unpaid_orders": reached.orders, "skus": reached.skus}
+                members = {"unpaid_orders": reached.unpaid, "declined_orders": reached.declined, "skus": reached.skus}
                 raise Problem(409, "unpaid-limit-reached", "Unpaid limit reached", str(reached), **members) from None
-            count_write = self._allowances.replace_request(customer, row, unpaid, order_id=order_id, lines=lines, expires_at=expires_at)
+            count_write = self._allowances.replace_request(customer, row, counted, order_id=order_id, lines=lines, expires_at=expires_at)
         raise TransactionConflict
 
-    def _unpaid_orders(self, order_ids: Iterable[str]) -> list[Order]:
-        found: list[Order] = []
+    def _orders(self, order_ids: Iterable[str]) -> Iterator[Order]:
         for order_id in order_ids:
-            try:
-                found.append(self._log.load(order_id))
-            except OrderNotFound:  # the log was restored from a backup that is older than the row
-                continue
-        return [order for order in found if unpaid_limits.is_unpaid(order)]
+            with suppress(OrderNotFound):  # the log was restored from a backup that is older than the row
+                yield self._log.load(order_id)
 
     def _placed_before(self, order_id: str, fingerprint: str, problem: Problem) -> Event:
         """Return the first event of the order that the same request placed before, or raise `problem`."""

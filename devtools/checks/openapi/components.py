@@ -1,5 +1,6 @@
 """The components: schemas of the models, parameters, headers, security schemes."""
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from orders.api_models import (
     ReturnAnswer,
     Timeline,
 )
+from orders.domain.unpaid_limits import DECLINES_COUNT
 from reviews.api_models import DecisionRequest, OpenReviews
 from reviews.domain.decisions import Decision
 
@@ -104,7 +106,12 @@ def _members() -> dict[str, Any]:
 
 def _further_members() -> dict[str, Any]:
     return {
-        "skus": {"type": "array", "items": {"type": "string"}, "description": "Products that cannot be ordered (unknown-sku)."},
+        "skus": _texts("Products that cannot be ordered (unknown-sku, price-not-chargeable, unpaid-limit-reached)."),
+        "unpaid_orders": _texts("Ids of orders that count because they are not paid yet (unpaid-limit-reached)."),
+        "declined_orders": _texts(
+            f"Ids of orders whose payment was declined, which count until {DECLINES_COUNT // timedelta(hours=1)} hours after they were "
+            "placed (unpaid-limit-reached)."
+        ),
         "total": ref("schemas", "Money") | {"description": "The present price of the order (price-changed)."},
         "lines": {"type": "array", "items": ref("schemas", "Line"), "description": "The lines at their prices now (price-changed)."},
         "state": {"type": "string", "description": "The state of the order (not-held)."},
@@ -112,3 +119,7 @@ def _further_members() -> dict[str, Any]:
         "decided_at": {"type": "string", "format": "date-time", "description": "The time of the decision (already-decided)."},
         "timed_out": {"type": "boolean", "description": "Whether the review timed out (already-decided)."},
     }
+
+
+def _texts(description: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string"}, "description": description}

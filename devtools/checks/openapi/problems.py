@@ -79,7 +79,7 @@ PLACING = (
         "Unpaid limit reached",
         f"at most {MAX_UNITS} of a product may be unpaid: MUG-BLUE (80 unpaid, 40 more requested); order fewer, wait until your "
         "orders are paid, or cancel some",
-        (("unpaid_orders", ["ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"]), ("skus", ["MUG-BLUE"])),
+        (("unpaid_orders", ["ord_aaaaaaaaaaaaaaaaaaaaaaaaaa"]), ("declined_orders", []), ("skus", ["MUG-BLUE"])),
     ),
     Problem(
         "price-changed",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from orderflow.aws import dynamodb
 from orders.domain import pricing
-from orders.domain.unpaid_limits import MAX_ORDERS, MAX_UNITS, UnpaidLimitReached, check, is_unpaid
+from orders.domain.unpaid_limits import DECLINES_COUNT, MAX_ORDERS, MAX_UNITS, Counted, UnpaidLimitReached, check, counted, is_unpaid
 from orders.handlers import place_order
 from tests.fakes.aws.dynamodb import conflict
 from tests.support import orders
+from tests.support.clock import recorded_at
 from tests.support.prepared import SAGA_STEPS, advance
 from tests.unit.orders.conftest import Post, changed, request
 
@@ -22,10 +23,16 @@ if TYPE_CHECKING:
     from tests.fakes.aws.environment import Aws
 
 AUTHORIZED, CONFIRMED = SAGA_STEPS[:3], SAGA_STEPS
-REJECTED = (
+DECLINED_STEPS = (
     "inventory.handlers.reserve_stock",
     "fraud.handlers.screen_order",
     "payments.decline",
+    "inventory.handlers.release_stock",
+    "orders.handlers.finalize_order",
+)
+FAILED = (
+    "inventory.handlers.reserve_stock",
+    "orders.handlers.record_failure",
     "inventory.handlers.release_stock",
     "orders.handlers.finalize_order",
 )
@@ -70,11 +77,45 @@ def test_order_counts_while_it_holds_stock_without_payment(commands: tuple[Any, 
     assert is_unpaid(orders.after(*commands)) is unpaid
 
 
+DECLINED = orders.after(*orders.SCREENED, orders.DECLINE, orders.RELEASE)
+UNPAID = orders.after(orders.PLACE)  # two mugs and a pack of filters
+
+
 def test_limits_are_inclusive() -> None:
-    mugs = orders.after(orders.PLACE)  # two mugs and a pack of filters
-    check(orders.STOCK, [mugs] * (MAX_ORDERS - 1))
+    check(orders.STOCK, Counted((UNPAID,) * (MAX_ORDERS - 1)))
     with pytest.raises(UnpaidLimitReached, match=f"you have {MAX_ORDERS} unpaid orders, and the limit is {MAX_ORDERS}"):
-        check(orders.STOCK, [mugs] * MAX_ORDERS)
+        check(orders.STOCK, Counted((UNPAID,) * MAX_ORDERS))
+
+
+@pytest.mark.parametrize(("unpaid", "declined"), [(0, MAX_ORDERS), (1, MAX_ORDERS - 1), (MAX_ORDERS - 1, 1)])
+def test_declined_orders_count_with_the_unpaid_ones(unpaid: int, declined: int) -> None:
+    check(orders.STOCK, Counted((UNPAID,) * unpaid, (DECLINED,) * (declined - 1)))
+    with pytest.raises(UnpaidLimitReached, match=rf"{declined} orders? of the last 24 hours whose payment") as reached:
+        check(orders.STOCK, Counted((UNPAID,) * unpaid, (DECLINED,) * declined))
+    assert (len(reached.value.unpaid), len(reached.value.declined), reached.value.skus) == (unpaid, declined, ())
+
+
+def test_units_of_declined_orders_do_not_count() -> None:
+    check([orders.StockLine("MUG-BLUE", MAX_UNITS)], Counted((), (DECLINED,) * (MAX_ORDERS - 1)))
+
+
+@pytest.mark.parametrize(
+    ("commands", "age", "unpaid", "declined"),
+    [
+        ((*orders.SCREENED, orders.DECLINE), 0, 1, 0),  # its stock is not released yet
+        ((*orders.SCREENED, orders.DECLINE, orders.RELEASE), 0, 0, 1),
+        ((*orders.SCREENED, orders.DECLINE, orders.RELEASE, orders.REJECT), 0, 0, 1),
+        ((*orders.SCREENED, orders.DECLINE, orders.RELEASE, orders.REJECT), 24, 0, 0),
+        ((orders.PLACE, orders.SHORTAGE, orders.REJECT), 0, 0, 0),
+        ((orders.PLACE, orders.CANCEL), 0, 0, 0),
+        (orders.CONFIRMED, 0, 0, 0),
+    ],
+)
+def test_declined_order_counts_for_24_hours(commands: tuple[Any, ...], age: int, unpaid: int, declined: int) -> None:
+    order = orders.after(*commands)
+    assert order.placed_at
+    found = counted([order], order.placed_at + timedelta(hours=age))
+    assert (len(found.unpaid), len(found.declined)) == (unpaid, declined)
 
 
 class TestLimit:
@@ -103,7 +144,7 @@ class TestLimit:
     def test_other_customers_have_limits_of_their_own(self, post: Post) -> None:
         assert [post(one(MAX_UNITS), customer=name)["statusCode"] for name in ("ann", "bob")] == [201, 201]
 
-    @pytest.mark.parametrize("steps", [AUTHORIZED, CONFIRMED, REJECTED, CANCELLED])
+    @pytest.mark.parametrize("steps", [AUTHORIZED, CONFIRMED, FAILED, CANCELLED])
     def test_paid_and_ended_orders_do_not_count(self, post: Post, shop: Aws, steps: tuple[str, ...]) -> None:
         first = post(one(MAX_UNITS), key="key-1")["body"]["order_id"]
         assert post(one(1), key="key-2")["statusCode"] == 409
@@ -127,6 +168,58 @@ class TestLimit:
         (order_id,) = row(shop)["orders"]["SS"]
         shop.dynamodb.client.delete_item(TableName="OrderLog", Key={"order_id": {"S": order_id}, "version": {"N": "1"}})
         assert post(one(MAX_UNITS), key="key-2")["statusCode"] == 201
+
+
+class TestDeclined:
+    """An account cannot try any number of stolen cards."""
+
+    def decline(self, post: Post, number: int, **sent: Any) -> str:
+        """Place an order whose payment is declined and return its id."""
+        placed = post(key=f"key-{number}", **sent)
+        assert placed["statusCode"] == 201
+        advance(place_order.LOG, placed["body"]["order_id"], *DECLINED_STEPS)
+        return placed["body"]["order_id"]
+
+    def test_declined_orders_are_limited(self, post: Post, shop: Aws) -> None:
+        declined = [self.decline(post, number) for number in range(MAX_ORDERS)]
+        refused = post(key="one-more")
+        assert (refused["statusCode"], refused["body"]["type"]) == (409, "urn:order-pipeline:problem:unpaid-limit-reached")
+        assert sorted(refused["body"]["declined_orders"]) == sorted(declined)
+        assert (refused["body"]["unpaid_orders"], refused["body"]["skus"]) == ([], [])
+        assert "declined" in refused["body"]["detail"]
+        assert "cancel" not in refused["body"]["detail"]
+        assert post(key="one-more", customer="bob")["statusCode"] == 201
+
+    def test_declined_order_stays_counted_without_its_units(self, post: Post, shop: Aws) -> None:
+        first = self.decline(post, 1, body=one(MAX_UNITS))
+        second = post(one(MAX_UNITS), key="key-2")["body"]["order_id"]
+        assert sorted(row(shop)["orders"]["SS"]) == sorted([first, second])
+        assert row(shop)["units:MUG-BLUE"] == {"N": str(MAX_UNITS)}
+
+    def test_declined_orders_count_until_24_hours_after_they_were_placed(self, post: Post, shop: Aws) -> None:
+        with recorded_at(datetime.now(UTC) - DECLINES_COUNT):
+            for number in range(MAX_ORDERS - 1):
+                self.decline(post, number)
+        last = self.decline(post, MAX_ORDERS)
+        placed = post(key="one-more")["body"]["order_id"]
+        assert sorted(row(shop)["orders"]["SS"]) == sorted([last, placed])
+
+    def test_paid_orders_leave_room_beside_declined_ones(self, post: Post) -> None:
+        for number in range(MAX_ORDERS - 1):
+            self.decline(post, number)
+        for number in range(3):
+            paid = post(key=f"paid-{number}")
+            assert paid["statusCode"] == 201
+            advance(place_order.LOG, paid["body"]["order_id"], *CONFIRMED)
+        self.decline(post, MAX_ORDERS)
+        assert post(key="one-more")["statusCode"] == 409
+
+    def test_refusal_names_unpaid_and_declined_orders_apart(self, post: Post) -> None:
+        declined = [self.decline(post, number) for number in range(MAX_ORDERS - 1)]
+        unpaid = post(key="unpaid")["body"]["order_id"]
+        body = post(key="one-more")["body"]
+        assert (body["unpaid_orders"], sorted(body["declined_orders"])) == ([unpaid], sorted(declined))
+        assert f"1 unpaid order and {MAX_ORDERS - 1} orders of the last 24 hours whose payment was declined" in body["detail"]
 
 
 class TestRepeated:

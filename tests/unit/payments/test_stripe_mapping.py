@@ -175,8 +175,7 @@ def test_own_and_completed_foreign_refunds_are_listed_oldest_first() -> None:
     [
         ("card_declined", "insufficient_funds", "insufficient_funds"),
         ("card_declined", "generic_decline", "card_declined"),
-        ("card_declined", "stolen_card", "card_declined"),
-        ("card_declined", "fraudulent", "card_declined"),
+        *(("card_declined", code, "card_declined") for code in ("fraudulent", "lost_card", "merchant_blacklist", "stolen_card")),
         ("expired_card", None, "expired_card"),
         (None, None, "card_declined"),
     ],
