@@ -21,6 +21,7 @@ def main(arguments: Namespace) -> None:
         print(f"the local issuer needs no user; a token: make user {named} TOKEN=1")
         return
     created = pool.add(email, invite=True)
+    state = "created, Cognito emails a temporary password" if created else str(pool.user(email))
     if group:
         pool.put_into_group(email, group)
-    ui.done(email, f"{'created, Cognito emails a temporary password' if created else 'exists'}{f', in group {group}' if group else ''}")
+    ui.done(email, f"{state}{f', in group {group}' if group else ''}")

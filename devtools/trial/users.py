@@ -5,6 +5,7 @@ import secrets
 import string
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import jwt
@@ -17,6 +18,25 @@ PASSWORD_LENGTH = 24
 # SES accepts emails to these addresses also in the sandbox, and drops them.
 SIMULATOR = "success+{}@simulator.amazonses.com"
 _CLASSES = (string.ascii_lowercase, string.ascii_uppercase, string.digits, "!#%+-_")
+
+
+@dataclass(frozen=True)
+class PoolUser:
+    """A user of a Cognito user pool, by its status (`UserStatus`)."""
+
+    email: str
+    status: str
+    verified: bool
+    created_at: datetime
+
+    @property
+    def owns_address(self) -> bool:
+        """Whether an operator created the user for the address, or its owner confirmed the address and has the password."""
+        return self.status == "FORCE_CHANGE_PASSWORD" or (self.status == "CONFIRMED" and self.verified)
+
+    def __str__(self) -> str:
+        """Return since when the user exists, and its status."""
+        return f"exists since {self.created_at:%Y-%m-%d} with the status {self.status}"
 
 
 @dataclass(frozen=True)
@@ -37,8 +57,24 @@ class UserPool:
             return False
         return True
 
+    def user(self, email: str) -> PoolUser:
+        """Return the user with this address."""
+        found = self.cognito.admin_get_user(UserPoolId=self.pool, Username=email)
+        attributes = {one["Name"]: one["Value"] for one in found["UserAttributes"]}
+        return PoolUser(email, found["UserStatus"], attributes.get("email_verified") == "true", found["UserCreateDate"])
+
     def put_into_group(self, email: str, group: str) -> None:
-        """Add a user to a group of the template; idempotent."""
+        """Add a user to a group of the template; idempotent.
+
+        Sign-up is open and takes any address. A user with an unconfirmed address may have a stranger's password, which stays valid when
+        the address's owner confirms it.
+
+        Raises:
+            UserError: neither an operator created the user, nor has its owner confirmed the address.
+        """
+        user = self.user(email)
+        if not user.owns_address:
+            raise UserError(f"{email} {user} {self._not_owned(user)}, then repeat this command")
         self.cognito.admin_add_user_to_group(UserPoolId=self.pool, Username=email, GroupName=group)
 
     def token(self, email: str) -> str:
@@ -55,6 +91,12 @@ class UserPool:
             AuthParameters={"USERNAME": email, "PASSWORD": password},
         )
         return answer["AuthenticationResult"]["IdToken"]
+
+    def _not_owned(self, user: PoolUser) -> str:
+        if user.verified and user.status != "UNCONFIRMED":
+            return "and gets no group: its owner must set a password first"
+        delete = f"aws cognito-idp admin-delete-user --user-pool-id {self.pool} --username {user.email}"
+        return f"and an unconfirmed address, so a stranger may have signed up with it: delete the user ({delete})"
 
     def remove(self, email: str) -> None:
         """Delete a user; one that is gone is no error."""
@@ -101,7 +143,8 @@ def sign_in(target: Target, name: str, groups: Iterable[str] = ()) -> SignedIn:
     """Create a user where there is none, add it to the groups, and return a token that is valid for an hour.
 
     `name` is an address, or a word that stands for one: of the mailbox simulator in a user pool, of example.com locally. In a user
-    pool the user gets a new random password. Raises UserError on the stage prod, and where another issuer signs the tokens.
+    pool the user gets a new random password. Raises UserError on the stage prod, where another issuer signs the tokens, and as
+    `UserPool.put_into_group`.
     """
     pool = pool_of(target)
     if pool is None:

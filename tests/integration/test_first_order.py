@@ -67,6 +67,18 @@ def test_user_is_erased_by_address_or_subject(stack: DeployedStack, pool: users.
         erase.erase(target, "ann@example.com", confirmed=True)
 
 
+@pytest.mark.needs("cognito")
+def test_stranger_who_signed_up_with_an_address_gets_no_group(pool: users.UserPool) -> None:
+    attributes = [{"Name": "email", "Value": "rex@example.com"}]
+    pool.cognito.sign_up(ClientId=pool.app, Username="rex@example.com", Password=users.random_password(), UserAttributes=attributes)
+    assert not pool.add("rex@example.com", invite=True)
+    with pytest.raises(UserError, match=r"rex@example.com exists since [0-9-]{10} with the status UNCONFIRMED"):
+        pool.put_into_group("rex@example.com", "clerks")
+    pool.remove("rex@example.com")
+    assert pool.add("rex@example.com", invite=True)
+    pool.put_into_group("rex@example.com", "clerks")
+
+
 def test_catalog_sets_stock_only_where_there_is_none(stack: DeployedStack) -> None:
     sku = f"C-{uuid4().hex[:8].upper()}"
     assert catalog.write(stack.target, [Product(sku, "Mug", 1250, stock=3)]) == 1

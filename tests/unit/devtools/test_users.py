@@ -2,6 +2,7 @@
 
 import string
 from argparse import Namespace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,27 @@ def test_local_issuer_signs_no_token_for_aws() -> None:
         users.local_token(on_aws(), "ann@example.com")
 
 
-class Cognito:
-    """A user pool whose tokens have a subject of its own for each address."""
+class UsernameExists(Exception):
+    """The error of a user that exists."""
 
-    def __init__(self) -> None:
-        self.users, self.groups = set[str](), list[tuple[str, str]]()
+
+class Cognito:
+    """A user pool whose tokens have a subject of its own for each address; `users` has status and `email_verified` by address."""
+
+    exceptions = Namespace(UsernameExistsException=UsernameExists)
+
+    def __init__(self, **users: tuple[str, str]) -> None:
+        self.users, self.groups = {f"{name}@example.com": user for name, user in users.items()}, list[tuple[str, str]]()
 
     def admin_create_user(self, *, Username: str, **_: Any) -> None:  # noqa: N803 - botocore's names
-        self.users.add(Username)
+        if Username in self.users:
+            raise UsernameExists
+        self.users[Username] = ("FORCE_CHANGE_PASSWORD", "true")
+
+    def admin_get_user(self, *, Username: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+        status, verified = self.users[Username]
+        attributes = [{"Name": "email_verified", "Value": verified}] if verified else []
+        return {"UserStatus": status, "UserCreateDate": datetime(2026, 11, 2, 9, tzinfo=UTC), "UserAttributes": attributes}
 
     def admin_add_user_to_group(self, *, Username: str, GroupName: str, **_: Any) -> None:  # noqa: N803
         self.groups.append((Username, GroupName))
@@ -83,7 +97,62 @@ def test_customer_is_the_subject_of_the_user_pools_token(name: str, email: str, 
     user = users.sign_in(target, name, ("reviewers",))
 
     assert (user.customer, user.email) == (f"subject of {email}", email)
-    assert (cognito.users, cognito.groups) == ({email}, [(email, "reviewers")])
+    assert (set(cognito.users), cognito.groups) == ({email}, [(email, "reviewers")])
+
+
+def on_pool(monkeypatch: pytest.MonkeyPatch, cognito: Cognito) -> None:
+    monkeypatch.setattr(Target, "client", lambda *_: cognito)
+    target = on_aws(UserPoolId="pool", UserPoolClientId="app", ApiStage="dev")
+    monkeypatch.setattr(targets, "chosen", lambda _: target)
+
+
+DELETE = "delete the user (aws cognito-idp admin-delete-user --user-pool-id pool --username rex@example.com), then repeat this command"
+
+
+@pytest.mark.parametrize("more", [(), ("--token",)])
+@pytest.mark.parametrize(
+    ("status", "verified", "remedy"),
+    [
+        *((status, verified, DELETE) for status in ("UNCONFIRMED", "CONFIRMED") for verified in ("", "false")),
+        ("RESET_REQUIRED", "true", "its owner must set a password first, then repeat this command"),
+    ],
+)
+def test_user_that_a_stranger_may_have_signed_up_gets_no_group(
+    monkeypatch: pytest.MonkeyPatch, status: str, verified: str, remedy: str, more: tuple[str, ...]
+) -> None:
+    cognito = Cognito(rex=(status, verified))
+    on_pool(monkeypatch, cognito)
+    with pytest.raises(UserError) as refused:
+        user.main(parsed("user", "--email", "rex@example.com", "--group", "reviewers", *more))
+    assert cognito.groups == []
+    [line] = str(refused.value).splitlines()
+    assert line.startswith(f"rex@example.com exists since 2026-11-02 with the status {status}")
+    assert line.endswith(remedy)
+
+
+@pytest.mark.parametrize(("status", "verified"), [("CONFIRMED", "true"), ("FORCE_CHANGE_PASSWORD", "true")])
+def test_user_who_owns_the_address_gets_the_group(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], status: str, verified: str
+) -> None:
+    cognito = Cognito(rex=(status, verified))
+    on_pool(monkeypatch, cognito)
+    user.main(parsed("user", "--email", "rex@example.com", "--group", "reviewers"))
+    assert cognito.groups == [("rex@example.com", "reviewers")]
+    assert f"exists since 2026-11-02 with the status {status}, in group reviewers" in capsys.readouterr().out
+
+
+def test_new_user_gets_the_group(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    cognito = Cognito()
+    on_pool(monkeypatch, cognito)
+    user.main(parsed("user", "--email", "rex@example.com", "--group", "reviewers"))
+    assert cognito.groups == [("rex@example.com", "reviewers")]
+    assert "created, Cognito emails a temporary password, in group reviewers" in capsys.readouterr().out
+
+
+def test_existing_customer_is_reported_with_its_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    on_pool(monkeypatch, Cognito(ann=("UNCONFIRMED", "")))
+    user.main(parsed("user", "--email", "ann@example.com"))
+    assert "exists since 2026-11-02 with the status UNCONFIRMED" in capsys.readouterr().out
 
 
 def test_local_customer_is_named_by_the_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
