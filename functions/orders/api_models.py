@@ -146,7 +146,8 @@ class OrderAnswer(Struct, frozen=True, omit_defaults=True):
     """An order as its owner sees it.
 
     `captured` is the amount captured for dispatched parcels, `refunded` the refunded part of it, and `charged_back` the amount of open
-    and lost disputes. `cancelled` are lines that were cancelled after other lines were dispatched.
+    and lost disputes. `cancelled` are lines that were cancelled after other lines were dispatched. `reason` is set for a rejected order;
+    `details` are the products that are out of stock, or the code with which the payment was declined.
     """
 
     order_id: str

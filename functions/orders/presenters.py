@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from orderflow.domain.events import OrderPlaced
+from orderflow.domain.events import OrderPlaced, OrderRejected, RejectionReason
 from orderflow.domain.money import Money
 from orders.api_models import DisplayState, OrderAnswer, OrderSummary, ParcelAnswer, ProductAnswer, ReturnAnswer, Timeline, TimelineEntry
 
@@ -32,6 +32,9 @@ REDACTED = {
     "InvoiceIssued": ("document",),
     "CreditNoteIssued": ("document",),
 }
+# The reasons whose details customers see, in the order and in the timeline: products, and the code of a decline. The only other detail
+# is the failed step, which is named for operators.
+DETAILED_REASONS = frozenset[RejectionReason]({"out_of_stock", "payment_declined"})
 
 
 def display_state(order: Order) -> DisplayState:
@@ -57,7 +60,7 @@ def order(order: Order) -> OrderAnswer:
             "total": order.total,
             "placed_at": order.placed_at,
             "reason": failure.reason if failure else None,
-            "details": failure.details if failure else (),
+            "details": _details(failure.reason, failure.details) if failure else (),
             "parcels": tuple(map(_parcel, order.parcels)),
             "cancelled": order.cancelled,
             "returns": tuple(map(returned, order.returns)),
@@ -105,6 +108,10 @@ def returned(return_: Return) -> ReturnAnswer:
     return msgspec.structs.replace(created_return(return_), state=state, amount=amount)
 
 
+def _details(reason: RejectionReason, details: tuple[str, ...]) -> tuple[str, ...]:
+    return details if reason in DETAILED_REASONS else ()
+
+
 def _parcel(parcel: Parcel) -> ParcelAnswer:
     return ParcelAnswer(parcel.parcel_id, parcel.lines, parcel.state, parcel.delivered_at, parcel.spoiled)
 
@@ -117,6 +124,8 @@ def _entry(event: Event) -> TimelineEntry:
     data = msgspec.to_builtins(event.data, builtin_types=(datetime,))
     for field in REDACTED.get(event.type, ()):
         data.pop(field)
+    if isinstance(event.data, OrderRejected):
+        data["details"] = _details(event.data.reason, event.data.details)
     return TimelineEntry(
         event.order_version, event.type, event.occurred_at, event.source, event.event_id, event.causation_id, data, event.recorded_at
     )

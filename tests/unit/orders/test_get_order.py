@@ -49,7 +49,7 @@ STATES = {
     "confirmed": ("confirmed", ()),
     "declined": ("placed", ()),
     "failed authorized": ("placed", ()),
-    "rejected": ("rejected", ("fulfilment_failed", ["authorize"])),
+    "rejected": ("rejected", ("fulfilment_failed", None)),
 }
 
 
@@ -61,6 +61,25 @@ def test_owner_gets_the_state(placed: Any, context: Any, state: str) -> None:
     assert (answer["statusCode"], answer["body"]["state"]) == (200, displayed)
     assert answer["body"]["total"] == {"amount": 2990, "currency": "EUR"}
     assert (answer["body"].get("reason"), answer["body"].get("details")) == (reason or (None, None))
+
+
+@pytest.mark.parametrize(
+    ("commands", "reason", "details"),
+    [
+        ((orders.SHORTAGE,), "out_of_stock", ["MUG-BLUE"]),
+        ((orders.RESERVE, orders.APPROVE, orders.DECLINE, orders.RELEASE), "payment_declined", ["card_declined"]),
+        ((orders.RESERVE, orders.REFUSE, orders.RELEASE), "fraud_refused", []),
+        ((orders.FAIL,), "fulfilment_failed", []),
+        ((orders.RESERVE, orders.HOLD, orders.REJECT_REVIEW, orders.RELEASE), "review_rejected", []),
+    ],
+)
+def test_order_and_timeline_show_the_details_that_help_the_customer(
+    placed: Any, context: Any, commands: tuple[Command, ...], reason: str, details: list[str]
+) -> None:
+    placed(*commands, orders.REJECT)
+    answer, last = get(context)["body"], get(context, events=True)["body"]["events"][-1]
+    assert (answer["reason"], answer.get("details", [])) == (reason, details)
+    assert (last["type"], last["data"]["reason"], last["data"]["details"]) == ("OrderRejected", reason, details)
 
 
 def test_order_shows_the_accepted_contents(post: Post, context: Any) -> None:
