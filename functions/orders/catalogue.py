@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _MAX_CACHED = 10_000
+_MAX_ROWS = 1000  # of one Scan
 
 
 class Catalogue:
@@ -54,15 +55,22 @@ class Catalogue:
         return found
 
     def page(self, limit: int, after: str | None) -> tuple[list[Product], str | None]:
-        """Return a page of the products that are for sale, in no particular order, and the sku that the next page starts after.
+        """Return a page of at most `limit` products that are for sale, in no particular order, and the sku that the next page starts after.
 
-        At most `limit` rows are read; a page can have fewer products than that although more follow.
+        The sku is that of the page's last product: the last row that was read could be a product that is not announced yet. So a page
+        reads on until it has a product or the catalogue ends, four times as many rows with each call. DynamoDB scans in the order of the
+        keys' hashes, so long runs of other rows are in catalogues of which little is for sale.
         """
-        start: dict[str, Any] = {"ExclusiveStartKey": dynamodb.key(sku=after)} if after else {}
-        answer = self._client.scan(TableName=self._table, Limit=limit, **start)
-        products = [product for product in map(_product, answer["Items"]) if product and product.active]
-        last = answer.get("LastEvaluatedKey")
-        return products, dynamodb.decode(last["sku"]) if last else None
+        rows = limit
+        while True:
+            start: dict[str, Any] = {"ExclusiveStartKey": dynamodb.key(sku=after)} if after else {}
+            answer = self._client.scan(TableName=self._table, Limit=rows, **start)
+            products = [product for product in map(_product, answer["Items"]) if product and product.active]
+            last = answer.get("LastEvaluatedKey")
+            if products or not last:
+                page = products[:limit]
+                return page, page[-1].sku if last or len(products) > limit else None
+            after, rows = dynamodb.decode(last["sku"]), min(4 * rows, _MAX_ROWS)
 
     def _read(self, skus: list[str], good_until: float) -> None:
         keys = [dynamodb.key(sku=sku) for sku in skus]

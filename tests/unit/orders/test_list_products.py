@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from devtools.products import PRODUCTS
 from orders.catalogue import Catalogue
 from orders.handlers import list_products
 from tests.fakes.aws.environment import Aws
 from tests.support import samples
+from tests.unit.orders.conftest import product
 
 type Get = Callable[..., dict[str, Any]]
 
@@ -94,6 +97,53 @@ def test_page_takes_three_reads_at_most(get: Get, shop: Aws) -> None:
     get(limit="50")
     assert shop.dynamodb.calls["Scan"] == 1
     assert shop.dynamodb.calls["BatchGetItem"] <= 2
+
+
+def catalogue(aws: Aws, active: Iterable[bool]) -> list[str]:
+    """Replace the catalogue by products in the order in which they are read, and return the SKUs of those for sale."""
+    for row in aws.dynamodb.items("Catalogue"):
+        aws.dynamodb.client.delete_item(TableName="Catalogue", Key={"sku": row["sku"]})
+    rows = {f"SKU-{number:04}": sold for number, sold in enumerate(active)}
+    template = product("MUG-BLUE")
+    aws.dynamodb.seed("Catalogue", *({**template, "sku": {"S": sku}, "active": {"BOOL": sold}} for sku, sold in rows.items()))
+    return [sku for sku, sold in rows.items() if sold]
+
+
+@given(runs=st.lists(st.tuples(st.booleans(), st.integers(1, 60)), max_size=8), limit=st.integers(1, 50))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@example(runs=[(False, 400)], limit=1)
+@example(runs=[(True, 20), (False, 300), (True, 1), (False, 60)], limit=20)
+@example(runs=[(False, 3), (True, 100), (False, 90), (True, 3)], limit=50)
+def test_pages_skip_and_repeat_no_product_and_name_no_other(get: Get, aws: Aws, runs: list[tuple[bool, int]], limit: int) -> None:
+    for_sale = catalogue(aws, (sold for sold, length in runs for _ in range(length)))
+    found: list[str] = []
+    query = {"limit": str(limit)}
+    for _ in range(len(for_sale) + 2):
+        page = get(**query)["body"]
+        assert len(page["products"]) <= limit
+        found += (one["sku"] for one in page["products"])
+        if "next" not in page:
+            break
+        assert page["next"] == page["products"][-1]["sku"]
+        query["cursor"] = page["next"]
+    assert found == for_sale
+
+
+@pytest.mark.parametrize(
+    ("inactive", "limit", "scans"), [(0, 20, 1), (19, 20, 1), (20, 20, 2), (99, 20, 2), (400, 20, 3), (400, 1, 6), (5000, 50, 7)]
+)
+def test_run_of_inactive_products_takes_few_reads(get: Get, aws: Aws, inactive: int, limit: int, scans: int) -> None:
+    [sku] = catalogue(aws, (*(False for _ in range(inactive)), True))
+    aws.dynamodb.calls.clear()
+    assert [one["sku"] for one in get(limit=str(limit))["body"]["products"]] == [sku]
+    assert (aws.dynamodb.calls["Scan"], aws.dynamodb.calls["BatchGetItem"]) == (scans, 1)
+
+
+def test_catalogue_without_products_for_sale_has_an_empty_page(get: Get, aws: Aws) -> None:
+    catalogue(aws, (False for _ in range(30)))
+    aws.dynamodb.calls.clear()
+    assert get(limit="20")["body"] == {"products": []}
+    assert (aws.dynamodb.calls["Scan"], aws.dynamodb.calls["BatchGetItem"]) == (2, 0)
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "51"}, {"limit": "x"}, {"cursor": ""}, {"cursor": "a b"}, {"cursor": "#1"}])
