@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from orderflow.aws import batch, tracing
+from orderflow.aws.clients import client
+from orderflow.aws.event_bus import EventBus
 from orderflow.aws.observability import annotate, instrumented
 from orderflow.aws.order_log import OrderLog
 from orderflow.domain import events
@@ -17,7 +21,11 @@ from tests.support.prepared import an_order
 from tests.support.xray import Segments, xray_daemon
 
 ROOT = "1-581cf771-a006649127e371903a2de979"
-HEADER = f"Root={ROOT};Parent=70de5b6f19ff9a0a;Sampled=1"
+PARENT = "70de5b6f19ff9a0a"
+HEADER = f"Root={ROOT};Parent={PARENT};Sampled=1"
+type Lines = Callable[[], list[dict[str, Any]]]
+
+TRACE_ID = re.compile(r"1-[0-9a-f]{8}-[0-9a-f]{24}")
 
 
 @pytest.fixture
@@ -54,6 +62,32 @@ class TestHeader:
     def test_event_outside_a_sampled_trace_has_no_header(self, aws: Aws, monkeypatch: pytest.MonkeyPatch, header: str) -> None:
         sampled(monkeypatch, header)
         assert b"trace" not in events.encode(appended(aws))
+
+    @pytest.mark.parametrize(
+        ("root", "parent"),
+        [
+            ("1-581cf771-a006649127e371903a2de979" + "0" * 500, PARENT),
+            ("of-a-client", PARENT),
+            (ROOT.upper(), PARENT),
+            ('1-581cf771-a006649127e371903a2de97"', PARENT),
+            (ROOT, "70de5b6f19ff9a0a0"),
+            (ROOT, "of a client"),
+            (f"{ROOT}\n", PARENT),
+        ],
+    )
+    def test_header_of_another_form_is_left_out(self, aws: Aws, monkeypatch: pytest.MonkeyPatch, root: str, parent: str) -> None:
+        """A client can send the header, and EventBridge refuses a trace header of more than 500 characters with its whole call."""
+        sampled(monkeypatch, f"Root={root};Parent={parent};Sampled=1")
+        assert tracing.header() is None
+        assert b"trace" not in events.encode(appended(aws))
+
+    def test_stored_header_of_another_form_is_not_published(self, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+        sampled(monkeypatch)
+        event = appended(aws)
+        bus = EventBus("orders", client("events"))
+        assert bus.entry(event, events.encode(event).decode()).get("TraceHeader") == HEADER
+        stored = replace(event, trace=f"Root={'x' * 600};Parent={PARENT};Sampled=1")
+        assert "TraceHeader" not in bus.entry(stored, events.encode(stored).decode())
 
     def test_replay_from_the_archive_continues_no_trace(self, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
         sampled(monkeypatch)
@@ -118,6 +152,17 @@ class TestInvocations:
         assert segment["fault"] is True
         assert segment["annotations"]["order_id"] == "ord_1"
         assert (segment["trace_id"] == ROOT) is bool(header)
+
+    def test_failed_invocation_with_a_malformed_header_begins_a_trace(
+        self, context: Any, monkeypatch: pytest.MonkeyPatch, segments: Segments, logged: Lines
+    ) -> None:
+        sampled(monkeypatch, f"Root=of a client;Parent={PARENT};Sampled=1")
+        with pytest.raises(ZeroDivisionError):
+            instrumented(lambda _event, _context: 1 / 0)({"order_id": "ord_1"}, context)
+        [segment] = segments()
+        assert TRACE_ID.fullmatch(segment["trace_id"])
+        assert "parent_id" not in segment
+        assert not any("xray_trace_id" in line for line in logged())
 
     def test_server_error_is_traced_as_a_failure(self, context: Any, segments: Segments) -> None:
         instrumented(lambda _event, _context: {"statusCode": 500})({}, context)

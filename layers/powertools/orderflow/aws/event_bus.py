@@ -6,6 +6,8 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
+from orderflow.aws import tracing
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
     from datetime import datetime
@@ -47,9 +49,9 @@ class EventBus:
             TooLarge: the event can never be published.
         """
         entry = self.entry_of(event.source, event.type, event.appended_at, document)
-        if event.trace:
+        if trace := tracing.header_in(document):
             # EventBridge hands it to the targets, and Step Functions continues the trace.
-            entry["TraceHeader"] = event.trace
+            entry["TraceHeader"] = trace
         if _weight(entry) > MAX_BYTES:
             raise TooLarge(event.event_id)
         return entry

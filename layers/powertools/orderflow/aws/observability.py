@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import os
 import re
 import time
 from collections import deque
@@ -195,7 +194,7 @@ def _remove_uninformative_keys() -> None:
     logger.remove_keys(_CONSTANT_KEYS)
     if not logger.get_current_keys().get("cold_start"):
         logger.remove_keys(["cold_start"])
-    if "Sampled=1" not in os.environ.get("_X_AMZN_TRACE_ID", ""):
+    if not tracing.header():
         logger.append_keys(xray_trace_id=None)
 
 

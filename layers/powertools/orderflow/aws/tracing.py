@@ -22,7 +22,11 @@ from typing import Any
 import msgspec
 
 _SAMPLED = "Sampled=1"
-_IN_DOCUMENT = re.compile(r'"trace":\s*"(Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=1)"')
+# https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader. Clients can send the header, too, and
+# EventBridge refuses every entry of a call with a longer one.
+_ROOT = "1-[0-9a-f]{8}-[0-9a-f]{24}"
+_PARENT = "[0-9a-f]{16}"
+_IN_DOCUMENT = re.compile(rf'"trace":\s*"(Root={_ROOT};Parent={_PARENT};{_SAMPLED})"')
 _PREFIX = b'{"format": "json", "version": 1}\n'
 
 
@@ -44,7 +48,10 @@ _current: list[_Segment] = []
 
 
 def header() -> str | None:
-    """Return the header for events and calls from here: of the message that is being processed, else of the invocation, if sampled."""
+    """Return the header for events and calls from here: of the message that is being processed, else of the invocation, if sampled.
+
+    A client's header can be in the invocation's environment. It is returned in the documented form only, which `header_in` accepts.
+    """
     if _current:
         return _current[-1].header
     given = os.environ.get("_X_AMZN_TRACE_ID", "")
@@ -105,9 +112,12 @@ def annotate(**annotations: str) -> None:
 
 
 def _parts(given: str) -> tuple[str, str]:
-    """Return trace id and parent id of a header, empty where it has none."""
+    """Return trace id and parent id of a header; both empty unless it has a trace id, each of the documented form."""
     fields = dict(part.split("=", 1) for part in given.split(";") if "=" in part)
-    return fields.get("Root", ""), fields.get("Parent", "")
+    trace_id, parent_id = fields.get("Root", ""), fields.get("Parent", "")
+    if not re.fullmatch(_ROOT, trace_id):
+        return "", ""
+    return trace_id, parent_id if re.fullmatch(_PARENT, parent_id) else ""
 
 
 def _new_trace_id() -> str:
