@@ -22,6 +22,11 @@ MAX_LINES = 50
 MAX_KEY_LENGTH = 255
 MAX_REASON_LENGTH = 500
 
+_PAYMENT_COUNTRY = (
+    "Country of the means of payment as the client states it: a signal for the fraud rules, never compared with the card. The payment "
+    "provider checks the card."
+)
+
 Reason = Annotated[str, Meta(max_length=MAX_REASON_LENGTH)]
 DisplayState = Literal[
     "placed",
@@ -76,10 +81,10 @@ class Address(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 
 
 class Payment(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The provider's one-time token for a means of payment, and the country that issued it."""
+    """The provider's one-time token for a means of payment, and its country as the client states it."""
 
     token: Annotated[str, Meta(min_length=1, max_length=255)]
-    country: Country
+    country: Annotated[Country, Meta(description=_PAYMENT_COUNTRY)]
 
 
 class PlaceOrderRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -5,11 +5,13 @@
 | `amount_large` | 50 | the total reaches `large`: 1,000 US dollars or the rough equivalent in its currency |
 | `amount_very_large` | 80 | the total reaches `very_large`: 5,000 US dollars or the rough equivalent (replaces `amount_large`) |
 | `velocity` | 40 | the customer placed `orders` or more within `window_seconds` before this order |
-| `country_mismatch` | 30 | the shipping country differs from the country of the payment method |
+| `country_mismatch` | 30 | the shipping country differs from the country of payment, which the client states |
 | `new_customer` | 10 | the customer has no earlier order in the history |
 
 An order is held for review from `hold_score` and refused from `refuse_score`. By default no single rule
 reaches `refuse_score`: a very large amount, another country and velocity do so together.
+
+`country_mismatch` does not check the card, which is first used at the authorization. The provider's rules check it (decision 64).
 
 Two feature flags hold an order of any score; their names are reasons without points:
 

@@ -237,7 +237,7 @@ class Order(Struct, frozen=True, kw_only=True):
 
     @property
     def payment_country(self) -> Country:
-        """The country that issued the means of payment. Raises ValueError for an order that was never placed."""
+        """The country of the means of payment as the client stated it. Raises ValueError for an order that was never placed."""
         return self._request.payment_country
 
     @property
