@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # The most units of a product that is shown as `low_stock`.
 LOW_STOCK = 5
 # Fields by event type that the timeline omits: fraud results would teach how to evade the rules, reviewers stay anonymous, errors
-# are named for operators, and a document's key is no link. Ids of carriers and payment providers stay, so that customers can quote
-# them there.
+# are named for operators (Stripe's reason of a failed refund can be `lost_or_stolen_card`), and a document's key is no link. Ids of
+# carriers and payment providers stay, so that customers can quote them there.
 REDACTED = {
     "OrderScreened": ("score", "reasons"),
     "OrderHeldForReview": ("score", "reasons"),
@@ -29,6 +29,8 @@ REDACTED = {
     "OrderReviewRejected": ("reviewer", "note"),
     "FulfilmentFailed": ("step", "reason"),
     "CancellationFailed": ("reason",),
+    "PaymentRefundFailed": ("reason",),
+    "PaymentRefundReversed": ("reason",),
     "InvoiceIssued": ("document",),
     "CreditNoteIssued": ("document",),
 }

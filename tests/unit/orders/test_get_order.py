@@ -163,6 +163,14 @@ def test_timeline_hides_the_failed_step(placed: Any, context: Any) -> None:
     assert entry["data"] == {}
 
 
+@pytest.mark.parametrize(("state", "event"), [("refund failed", "PaymentRefundFailed"), ("refund reversed", "PaymentRefundReversed")])
+def test_timeline_hides_why_a_refund_failed(placed: Any, context: Any, state: str, event: str) -> None:
+    """Stripe's reason can be `lost_or_stolen_card`."""
+    placed(*orders.STATES[state][1:])
+    (entry,) = [entry for entry in get(context, events=True)["body"]["events"] if entry["type"] == event]
+    assert set(entry["data"]) == {"refund_id", "cause", "amount"}
+
+
 @pytest.mark.parametrize("events", [True, False])
 def test_order_of_another_customer_answers_like_an_unknown_one(placed: Any, context: Any, events: bool) -> None:
     others, unknown = get(context, customer="eve", events=events), get(context, order=order_id("nothing"), events=events)
