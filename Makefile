@@ -35,13 +35,16 @@ override OFFLINE_COMMANDS := new remove idle-cost contracts openapi diagram obse
 override TEST_COMMANDS := compare compat load cost life
 override OLD_COMMANDS := sold balance
 override OLD_NAMES := $(OLD_COMMANDS) states faults
-$(COMMANDS) $(OFFLINE_COMMANDS) $(TEST_COMMANDS) help: override export MAKE_VARIABLES := $(GIVEN)
+# GNU make 3.81, which macOS has, takes one modifier on the line of a target.
+override MAKE_VARIABLES :=
+export MAKE_VARIABLES
+$(COMMANDS) $(OFFLINE_COMMANDS) $(TEST_COMMANDS) help: override MAKE_VARIABLES := $(GIVEN)
 
 # `make new consumer` passes the word after new on as KIND.
 ifeq ($(firstword $(MAKECMDGOALS)),new)
 override KIND := $(wordlist 2,9,$(MAKECMDGOALS))
 export KIND
-new: override export MAKE_VARIABLES := $(GIVEN) KIND
+new: override MAKE_VARIABLES := $(GIVEN) KIND
 $(KIND): new
 	@:
 .PHONY: $(KIND)

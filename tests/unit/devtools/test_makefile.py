@@ -134,6 +134,11 @@ def test_recipes_use_only_variables_of_the_makefile() -> None:
     assert set(re.findall(r"\$\(value (\w+)\)", recipes)) <= {"ENV"}
 
 
+def test_variable_of_a_target_has_one_modifier() -> None:
+    """GNU make 3.81 reads two as a second target pattern."""
+    assert re.findall(r"^[^\t#=\n]*: *(?:(?:override|export|private) +){2}.*", MAKEFILE, re.MULTILINE) == []
+
+
 @pytest.mark.parametrize("target", ["trace", "bench", "contracts", "load"])
 def test_commands_get_the_given_variables(repository: Path, target: str) -> None:
     assert "MAKE_VARIABLES=<ORDER>" in make(repository, target, "ORDER=x", MAKE_VARIABLES="SQL").stdout
