@@ -45,6 +45,13 @@ def test_path_of_the_repository_does_not_change_a_build(clone: Path, tmp_path: P
     assert here == contents(tmp_path / "over there")
 
 
+def test_no_function_of_a_makefile_has_a_number_sign() -> None:
+    """Before make 4.3 it starts a comment there."""
+    makefiles = [ROOT / "Makefile", ROOT / "functions" / "Makefile", *ROOT.glob("layers/*/Makefile"), *ROOT.glob("devtools/new/parts/*")]
+    lines = [line for path in makefiles for line in path.read_text("utf-8").splitlines()]
+    assert [line for line in lines if re.search(r"\$[({]shell .*#", line)] == []
+
+
 @pytest.mark.parametrize(
     ("makefile", "name"), [("layers/powertools/Makefile", "PowertoolsLayer"), ("functions/Makefile", "IdentityAuthorize")]
 )
