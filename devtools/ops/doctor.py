@@ -15,6 +15,7 @@ from devtools.ops import quotas, region
 from devtools.ops.findings import MARKS, Finding, checked
 from devtools.target import AWS, Target
 from operations.domain.alarm_names import NAMES
+from payments.stripe.signing_secrets import signing_secrets
 
 # Lambda keeps so many executions of an account unreserved (Lambda quotas).
 UNRESERVED = 100
@@ -83,6 +84,19 @@ def provider(given: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("stop", "provider", "the stage prod needs StripeSecretArn: the sandbox moves no money; see docs/payments.md")
 
 
+def stripe_webhook(target: Target, given: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield a finding about the secret that verifies Stripe's events, where the stack's parameters choose Stripe."""
+    if given["StripeSecretArn"]:
+        yield checked("Stripe's webhook", lambda: _signing_secret(target))
+
+
+def _signing_secret(target: Target) -> Finding:
+    secret = target.client("secretsmanager").get_secret_value(SecretId=target.resources["PaymentsWebhookSecret"])
+    if signing_secrets(secret["SecretString"]):
+        return Finding("ok", "Stripe's webhook", "PaymentsWebhookSecret has a signing secret of Stripe")
+    return Finding("warning", "Stripe's webhook", "PaymentsWebhookSecret has no line whsec_…: events are refused; see docs/payments.md")
+
+
 def account(target: Target, given: Mapping[str, str]) -> Iterator[Finding]:
     """Yield the findings about the account that `target` deploys to, with these parameters of the template."""
     identity = target.client("sts").get_caller_identity()
@@ -113,8 +127,10 @@ def where(target: Target, environment: str, kinds: Iterable[str]) -> Iterator[Fi
 
 
 def deployed(target: Target) -> Iterator[Finding]:
-    """Yield the findings about a stack that exists: its resources, API, event sources, products and alarms."""
-    yield resources(_missing(target))
+    """Yield the findings about a stack that exists: its resources, Stripe's webhook, API, event sources, products and alarms."""
+    given = _stack_parameters(target)
+    yield resources(_missing(target, given))
+    yield from stripe_webhook(target, given)
     answer = web.call("GET", target.api_url("/openapi.json"))
     yield Finding("ok" if answer.status == 200 else "stop", "API", f"{target.api_url()} answers {answer.status}")
     mappings = target.physical_ids("AWS::Lambda::EventSourceMapping")
@@ -143,13 +159,14 @@ def resources(missing: list[str]) -> Finding:
     return Finding("ok", "resources", "the stack has every resource of the template")
 
 
-def _missing(target: Target) -> list[str]:
+def _stack_parameters(target: Target) -> dict[str, str]:
     [stack] = target.client("cloudformation").describe_stacks(StackName=target.stack)["Stacks"]
-    given = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
+    return defaults() | {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
+
+
+def _missing(target: Target, given: Mapping[str, str]) -> list[str]:
     # Resources of the nested stack have a dot in their names.
-    wanted = {
-        name: one["Type"] for name, one in environments.deployed(defaults() | given).items() if not ("." in name or HASHED.search(name))
-    }
+    wanted = {name: one["Type"] for name, one in environments.deployed(given).items() if not ("." in name or HASHED.search(name))}
     omitted = OMITTED_LOCALLY if target.local else ()
     return sorted(name for name in wanted.keys() - target.stack_resources.keys() if not wanted[name].startswith(omitted))
 

@@ -51,14 +51,13 @@ def _stripe() -> PaymentProvider:
 
 
 class StripeSecret(Struct, frozen=True):
-    """The JSON document in the secret STRIPE_SECRET_ARN."""
+    """The JSON document in the secret STRIPE_SECRET_ARN. Other members are ignored, such as `webhook_secret` of version 1.0.0."""
 
     api_key: str
-    webhook_secret: str = ""
 
 
 def stripe_secret() -> StripeSecret:
-    """Read Stripe's keys from Secrets Manager."""
+    """Read Stripe's API key from Secrets Manager."""
     answer = client("secretsmanager").get_secret_value(SecretId=settings.required("STRIPE_SECRET_ARN"))
     return msgspec.json.decode(answer["SecretString"], type=StripeSecret)
 

@@ -44,6 +44,7 @@ _ARNS = {
     "Kinesis::Stream": ("kinesis", "stream/", "Name"),
     "StepFunctions::StateMachine": ("states", "stateMachine:", "StateMachineName"),
     "Logs::LogGroup": ("logs", "log-group:", "LogGroupName"),
+    "SecretsManager::Secret": ("secretsmanager", "secret:", "Name"),
 }
 
 

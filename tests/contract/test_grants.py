@@ -103,8 +103,6 @@ SOURCES: dict[str, list[str]] = {
     "LedgerAuditRole": ["ledger"],
     "OperationsRemediateRole": ["operations"],
 }
-# What the parameters of Stripe add, tested in test_stripe.py.
-OF_STRIPE = {("secretsmanager:GetSecretValue", "StripeSecretArn")}
 # Wider permissions for local targets, whose emulators lack the resource types.
 OFF_AWS = {
     "NotificationsMailRole": {("ses:SendEmail", "*")},
@@ -278,7 +276,7 @@ class TestShape:
                 for action in listed(statement["Action"])
                 for resource in branches(statement["Resource"])
             }
-            if own - stack.grants(role) - OF_STRIPE:
+            if own - stack.grants(role):
                 more[role] = own - stack.grants(role)
             chosen = {referred(one) for policy in properties.get("ManagedPolicyArns", []) if "Fn::If" in policy for one in branches(policy)}
             assert chosen <= {"StripePolicy", "ReadFlagsPolicy"}, role

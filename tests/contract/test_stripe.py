@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -64,21 +65,25 @@ def test_other_functions_have_neither_stripe_sdk_nor_permissions(stack: Stack) -
             assert with_stripe(function["Layers"] + role["ManagedPolicyArns"]) == set(), name
 
 
-def test_webhook_function_has_the_sdk_and_one_secret(stack: Stack) -> None:
+@pytest.mark.parametrize("arn", ["", "arn:aws:secretsmanager:us-east-1:1:secret:stripe"], ids=["sandbox", "Stripe"])
+def test_webhook_function_has_the_sdk_and_never_the_api_key(translated: dict[str, Any], arn: str) -> None:
+    stack = Stack(translated, StripeSecretArn=arn)
     webhook = stack.of("Lambda::Function")[WEBHOOK]
-    role = stack.resources[referred(webhook["Role"])]["Properties"]
     [layer] = with_stripe(webhook["Layers"])
-    of_stripe, own = webhook["Environment"]["Variables"]["PAYMENTS_WEBHOOK_SECRET"]["Fn::If"][1:]
-    [secret] = [
-        statement["Resource"]
-        for statement in role["Policies"][0]["PolicyDocument"]["Statement"]
-        if statement["Action"] == ["secretsmanager:GetSecretValue"]
-    ]
+    secrets = {resource for action, resource in stack.grants(referred(webhook["Role"])) if action.startswith("secretsmanager:")}
 
     assert layer.startswith("StripeLayer")
-    assert with_stripe(role["ManagedPolicyArns"]) == set()
-    assert (referred(of_stripe), referred(own)) == ("StripeSecretArn", "PaymentsWebhookSecret")
-    assert secret["Fn::If"] == ["UseStripe", of_stripe, own]
+    assert secrets == {"PaymentsWebhookSecret"}
+    assert referred(webhook["Environment"]["Variables"]["PAYMENTS_WEBHOOK_SECRET"]) == "PaymentsWebhookSecret"
+    assert "StripeSecretArn" not in json.dumps([webhook, stack.resources[referred(webhook["Role"])]])
+
+
+def test_only_functions_with_a_provider_may_read_the_api_key(translated: dict[str, Any]) -> None:
+    stack = Stack(translated, StripeSecretArn="arn:aws:secretsmanager:us-east-1:1:secret:stripe")
+    roles = {name: referred(function["Role"]) for name, function in stack.of("Lambda::Function").items()}
+    having = {name for name, role in roles.items() if ("secretsmanager:GetSecretValue", "StripeSecretArn") in stack.grants(role)}
+
+    assert having == set(provider_users(stack))
 
 
 def test_other_provider_creates_no_stripe_resources(stack: Stack) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orderflow.aws.http import ApiEvent, header
+from orderflow.aws.observability import logger
 from orderflow.aws.webhooks import raw_body, unsigned
 from orderflow.domain import documents
-from payments.provider_factory import StripeSecret
+from payments.stripe.signing_secrets import PREFIX, signing_secrets
 from payments.stripe.webhook_events import InvalidStripeEvent, StripeEvent, redacted, verify_and_parse
 from payments.webhook_verification import VerifiedWebhook
 
@@ -33,7 +34,9 @@ def verify_stripe(event: ApiEvent, secret: Callable[[], str]) -> VerifiedWebhook
     if not signature:
         # Checked before the secret is read, to save the call.
         raise unsigned(INVALID_SIGNATURE, f"the header {SIGNATURE_HEADER} is missing")
-    secrets = msgspec.json.decode(secret(), type=StripeSecret).webhook_secret.split()
+    secrets = signing_secrets(secret())
+    if not secrets:
+        logger.warning("webhook_secret_unusable", expected=f"Stripe's signing secret in PaymentsWebhookSecret, which begins with {PREFIX}")
     try:
         parsed = verify_and_parse(body, signature, secrets)
     except InvalidStripeEvent as refused:

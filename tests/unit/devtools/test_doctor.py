@@ -1,5 +1,6 @@
 """`make doctor` distinguishes what stops a deployment from what limits it, and says what to do."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -58,6 +59,25 @@ def test_name_that_no_new_stack_can_have_stops(stack: str, level: str) -> None:
 @pytest.mark.parametrize(("stage", "secret", "found"), [("prod", "", ["stop"]), ("prod", "arn:aws:secretsmanager:x", []), ("dev", "", [])])
 def test_stage_prod_needs_a_payment_provider(stage: str, secret: str, found: list[str]) -> None:
     assert [one.level for one in doctor.provider({"Stage": stage, "StripeSecretArn": secret})] == found
+
+
+@pytest.mark.parametrize(
+    ("arn", "text", "found"),
+    [
+        ("arn:aws:secretsmanager:x", "a1B2" * 16, ["warning"]),
+        ("arn:aws:secretsmanager:x", '{"api_key": "sk_1", "webhook_secret": "whsec_1"}', ["warning"]),
+        ("arn:aws:secretsmanager:x", "whsec_new\nwhsec_old", ["ok"]),
+        ("", "a1B2" * 16, []),
+    ],
+    ids=["generated", "former JSON", "of Stripe", "sandbox"],
+)
+def test_stripe_needs_its_signing_secret(monkeypatch: pytest.MonkeyPatch, arn: str, text: str, found: list[str]) -> None:
+    client = SimpleNamespace(get_secret_value=lambda **given: {"secret": {"SecretString": text}}[given["SecretId"]])
+    monkeypatch.setattr(Target, "client", lambda *_: client)
+    monkeypatch.setattr(Target, "resources", {"PaymentsWebhookSecret": "secret"})
+    target = Target("embedded", "http://127.0.0.1:4566", managed=True)
+
+    assert [one.level for one in doctor.stripe_webhook(target, {"StripeSecretArn": arn})] == found
 
 
 def test_parameters_are_those_of_the_environment() -> None:

@@ -75,6 +75,9 @@ DISPUTE = {
 WON = DISPUTE | {"status": "won"}
 LAPSED = INTENT | {"amount_received": 0, "status": "canceled", "canceled_at": 1768473000, "cancellation_reason": "automatic"}
 
+# What CloudFormation puts into PaymentsWebhookSecret.
+GENERATED = "a1B2" * 16
+
 type Confirmed = Callable[..., Order]
 type Post = Callable[..., Any]
 type Deliver = Callable[..., list[Any]]
@@ -97,7 +100,7 @@ def event(kind: str, about: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def post(aws: Any, context: Any, monkeypatch: pytest.MonkeyPatch) -> Post:
     """Return a function that sends a body to the webhook, signed as Stripe does."""
-    aws.secretsmanager.text = json.dumps({"api_key": "sk_test", "webhook_secret": "whsec_1"})
+    aws.secretsmanager.text = "whsec_1"
     monkeypatch.setattr(receive_webhook, "SECRET", Secret("name", aws.secretsmanager))
     monkeypatch.setattr(receive_webhook, "VERIFY", webhook_verification.verifier("stripe"))
 
@@ -244,18 +247,23 @@ def test_body_over_the_limit_is_refused_unread(post: Post) -> None:
     assert post(b"x" * (MAX_BODY_BYTES + 1))[0] == 413
 
 
-@pytest.mark.parametrize("separator", [" ", "\n"])
+@pytest.mark.parametrize("separator", ["\n", "\r\n", " "])
 def test_both_secrets_are_accepted_while_one_replaces_the_other(post: Post, aws: Any, separator: str) -> None:
-    aws.secretsmanager.text = json.dumps({"api_key": "sk_test", "webhook_secret": f"whsec_new{separator}whsec_old"})
+    aws.secretsmanager.text = f"whsec_new{separator}whsec_old\n"
     body = json.dumps(event("payment_intent.succeeded", INTENT)).encode()
 
     assert [post(body, secret)[0] for secret in ("whsec_new", "whsec_old", "whsec_other")] == [202, 202, 401]
 
 
-def test_missing_webhook_secret_refuses_every_event(post: Post, aws: Any) -> None:
-    aws.secretsmanager.text = json.dumps({"api_key": "sk_test"})
+@pytest.mark.parametrize("signed_with", ["", GENERATED])
+def test_generated_secret_verifies_no_event_of_stripe(
+    post: Post, aws: Any, signed_with: str, logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    aws.secretsmanager.text = GENERATED
 
-    assert post(json.dumps(event("payment_intent.succeeded", INTENT)).encode(), "")[0] == 401
+    assert post(json.dumps(event("payment_intent.succeeded", INTENT)).encode(), signed_with)[0] == 401
+    assert queued(aws) == []
+    assert "webhook_secret_unusable" in [line["message"] for line in logged()]
 
 
 def test_known_or_recordable_capture_is_no_difference(confirmed: Confirmed, deliver: Deliver, sandbox: SandboxProvider) -> None:
