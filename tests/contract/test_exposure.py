@@ -1,5 +1,6 @@
 """Public routes, and customers' data in logs, workflows and streams."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,6 +63,18 @@ class TestApi:
         assert referred(authorizer["authorizerUri"]["Fn::Sub"][1]["__FunctionArn__"]) == "IdentityAuthorize"
         assert authorizer["identityValidationExpression"].startswith("^[Bb]earer ")
         assert authorizer["identityValidationExpression"].endswith("$")
+
+    def test_tls_before_1_2_is_refused(self, stack: Stack) -> None:
+        """The default policy of a Regional API accepts TLS 1.0. An existing API cannot change to the policy TLS_1_2.
+
+        Sources: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-security-policies.html and
+        https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-security-policies-list.html. Lambda requires TLS 1.2 of
+        the function URLs: https://docs.aws.amazon.com/lambda/latest/dg/security-infrastructure.html.
+        """
+        [found] = stack.of("ApiGateway::RestApi").values()
+        assert found["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+        assert re.fullmatch(r"SecurityPolicy_TLS13_1_[23]_\w+", found["SecurityPolicy"])
+        assert found["EndpointAccessMode"] in {"BASIC", "STRICT"}
 
     def test_no_body_or_header_is_logged(self, stack: Stack) -> None:
         for stage in stack.of("ApiGateway::Stage").values():
