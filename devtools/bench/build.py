@@ -11,6 +11,7 @@ from pathlib import Path
 from devtools import target as targets
 from devtools import ui
 from devtools.cli import UserError
+from devtools.local import parts
 from devtools.local.deploy import architecture
 from devtools.target import ROOT, Target
 
@@ -59,7 +60,7 @@ def sam(target: Target, *arguments: str) -> str:
     binaries = (ROOT / ".venv-tools" / "bin", Path(sys.executable).parent)
     # SAM's builder needs an interpreter with pip, which only the first folder has.
     path = os.pathsep.join([*map(str, binaries), os.environ.get("PATH", "")])
-    environment = target.aws_environment() | {"PATH": path, "SAM_CLI_POLL_DELAY": "0.5"}
+    environment = target.aws_environment() | parts.host_wheels(target) | {"PATH": path, "SAM_CLI_POLL_DELAY": "0.5"}
     command = [str(Path(sys.executable).parent / "sam"), *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
     (folder() / "sam.log").write_text(done.stdout + done.stderr)

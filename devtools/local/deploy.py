@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -123,26 +123,41 @@ def _update_code(target: Target, changed: Sequence[Part]) -> None:
 def _deploy_stack(target: Target, chosen: dict[str, str], sources: str) -> None:
     log = targets.local_folder() / "deploy.log"
     log.write_text("")
-    _build(target, chosen, sha256(sources.encode()).hexdigest(), log)
-    _deploy(target, chosen, log)
+    wheels = parts.host_wheels(target)
+    _build(target, chosen, sha256(sources.encode()).hexdigest(), log, wheels)
+    _deploy(target, chosen, log, build_folder(wheels))
     target.forget_stack()
     event_archive.ensure(target)
     webhook_secrets.ensure(target)
     api_responses.ensure(target)
 
 
-def _build(target: Target, chosen: dict[str, str], sources: str, log: Path) -> None:
-    folder = targets.local_folder() / "build"
-    mark = targets.local_folder() / "build.sha256"
+def build_folder(wheels: Mapping[str, str]) -> Path:
+    """Return the folder of a build. One with the wheels of this machine shares neither folder nor cache with those for Lambda."""
+    return targets.local_folder() / ("host/build" if wheels else "build")
+
+
+def build_for_containers(target: Target) -> None:
+    """Build what Lambda containers run, where the deployed build is for this machine instead."""
+    if parts.host_wheels(target):
+        sources = parts.fingerprint(ROOT, (*STACK_SOURCES, "functions", "layers"))
+        _build(target, parameters(target), sources, targets.local_folder() / "deploy.log", {})
+
+
+def _build(target: Target, chosen: dict[str, str], sources: str, log: Path, wheels: Mapping[str, str]) -> None:
+    folder = build_folder(wheels)
+    mark = folder.with_suffix(".sha256")
     wanted = f"{sources} {chosen['Architecture']}"
     with ui.stage("sam build") as step:
         if (folder / "template.yaml").exists() and mark.exists() and mark.read_text() == wanted:
             step.detail = "unchanged"
             return
         mark.unlink(missing_ok=True)
+        folder.parent.mkdir(exist_ok=True)
         _remove_caches()
         arguments = ["build", "--config-env", CONFIG[target.backend], "--build-dir", str(folder), "--parallel"]
-        for line in _sam(target, [*arguments, "--parameter-overrides", *_overrides(chosen)], log, BUILD_SECONDS):
+        arguments += ["--cache-dir", str(folder.with_name("cache"))] if wheels else []
+        for line in _sam(target, [*arguments, "--parameter-overrides", *_overrides(chosen)], log, BUILD_SECONDS, wheels):
             built = re.search(r"Building (?:codeuri|layer).*?(?:functions?: |layer ')([^']+)", line) or re.search(r"(build-\w+)", line)
             step.detail = built.group(1)[:50] if built else step.detail
         mark.write_text(wanted)
@@ -156,10 +171,10 @@ def _remove_caches() -> None:
             rmtree(cache, ignore_errors=True)
 
 
-def _deploy(target: Target, chosen: dict[str, str], log: Path) -> None:
+def _deploy(target: Target, chosen: dict[str, str], log: Path, folder: Path) -> None:
     with ui.stage("sam deploy") as step:
         target.client("s3").create_bucket(Bucket=ARTIFACTS)
-        built = for_local_target(targets.local_folder() / "build" / "template.yaml", target.backend)
+        built = for_local_target(folder / "template.yaml", target.backend)
         if target.backend == "localstack":
             built = _expanded(target, built, chosen, log)
         arguments = [
@@ -267,14 +282,18 @@ def _overrides(chosen: dict[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in chosen.items()]
 
 
-def _sam(target: Target, arguments: Sequence[str], log: Path, limit: float) -> Iterator[str]:
+def _sam(target: Target, arguments: Sequence[str], log: Path, limit: float, wheels: Mapping[str, str] | None = None) -> Iterator[str]:
     """Yield the lines that sam prints. Raises UserError when it fails or runs longer than `limit` seconds."""
     beside = Path(sys.executable).parent
     # The makefile builders look for the interpreter on the PATH.
-    environment = target.aws_environment() | {
-        "PATH": f"{beside}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PYTHONUNBUFFERED": "1",
-    }
+    environment = (
+        target.aws_environment()
+        | dict(wheels or {})
+        | {
+            "PATH": f"{beside}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
     # Wide tables do not break names; sam polls every five seconds by default.
     environment |= {"COLUMNS": "240", "SAM_CLI_POLL_DELAY": "0.5"}
     last: deque[str] = deque(maxlen=LAST_LINES)

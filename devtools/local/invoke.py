@@ -151,6 +151,7 @@ def main(_: Namespace) -> int:
     began = time.monotonic()
     skip_pull = containers.require_engine(deploy.architecture())
     with fresh_target() as target, container_proxy.open_for_containers(target.port) as endpoint:
+        deploy.build_for_containers(target)
         client = target.client("dynamodb")
         tokens = PaymentTokens(target.resources["PaymentTokens"], client)
         prepare(OrderLog(target.resources["OrderLog"], client), tokens, deployed(target))

@@ -1,5 +1,6 @@
 """The parts of the code that a stack runs, contexts and layers: the sources of each, and its build by the makefiles of `sam build`."""
 
+import platform
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -64,6 +65,14 @@ def _files(root: Path, sources: Iterable[str]) -> Iterator[Path]:
         yield from (path for path in found if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc")
 
 
+def host_wheels(target: Target) -> dict[str, str]:
+    """Return the environment in which layers/build installs the wheels of this machine, empty where Lambda's wheels run.
+
+    The embedded emulator runs functions in this machine's Python; every other target runs them on Linux.
+    """
+    return {"LAYER_WHEELS": "host"} if target.backend == "embedded" and platform.system() != "Linux" else {}
+
+
 def build(target: Target, part: Part, architecture: str) -> Path:
     """Build a part as `sam build` does, and return its folder. Raises UserError with the output of a build that fails."""
     folder = targets.local_folder() / "parts" / part.name
@@ -72,7 +81,7 @@ def build(target: Target, part: Part, architecture: str) -> Path:
     done = subprocess.run(
         ["make", "--makefile", str(ROOT / part.makefile), part.rule],
         cwd=ROOT / "layers" / "platforms" / architecture,
-        env=target.aws_environment() | {"ARTIFACTS_DIR": str(folder)},
+        env=target.aws_environment() | host_wheels(target) | {"ARTIFACTS_DIR": str(folder)},
         capture_output=True,
         text=True,
         timeout=BUILD_SECONDS,

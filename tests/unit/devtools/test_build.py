@@ -61,6 +61,27 @@ def test_wheels_without_an_architecture_are_refused(clone: Path, tmp_path: Path,
     assert "the template lacks WorkingDirectory" in refused.stderr
 
 
+@pytest.mark.parametrize(("wheels", "platform"), [("", ["--python-platform", "aarch64-manylinux2014"]), ("host", [])])
+def test_wheels_are_those_of_lambda_or_of_the_machine(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wheels: str, platform: list[str]
+) -> None:
+    monkeypatch.setenv("LAYER_WHEELS", wheels)
+    (clone / ".venv-tools" / "bin").mkdir(parents=True)
+    (uv := clone / ".venv-tools" / "bin" / "uv").write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$@" >"{tmp_path}/given"\nmkdir -p "$ARTIFACTS_DIR/python"\n'
+    )
+    uv.chmod(0o755)
+    (scratch := tmp_path / "there").mkdir()
+    shutil.copy(ROOT / "layers" / "platforms" / "arm64" / "platform", scratch)
+
+    built = build(clone, "layers/powertools/Makefile", "PowertoolsLayer", scratch)
+
+    assert (built.returncode, built.stderr) == (0, "")
+    given = (tmp_path / "given").read_text().splitlines()
+    [after_python] = [index + 2 for index, one in enumerate(given) if one == "--python"]
+    assert given[after_python : given.index("--target")] == platform
+
+
 @pytest.mark.parametrize("lock", ["layer", "identity", "payments"])
 def test_packages_of_the_runtime_are_not_shipped(lock: str) -> None:
     locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements" / f"{lock}.txt").read_text(), re.MULTILINE))

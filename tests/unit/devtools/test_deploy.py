@@ -1,8 +1,10 @@
 """Deployment to local targets: changes of sources, architecture, and the template of each target."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -240,6 +242,43 @@ def test_failed_deployment_is_repeated_whole(deployment: Deployment, checkout: P
     template.write_text(before)
     deployment.stack_fails = False
     assert deployment.steps() == ["stack"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "system", "folder"), [("embedded", "Darwin", "host/"), ("embedded", "Linux", ""), ("localstack", "Darwin", "")]
+)
+def test_emulator_outside_linux_gets_wheels_of_the_machine(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, backend: str, system: str, folder: str
+) -> None:
+    """They are built apart, so neither a deployment to AWS nor a container can have them."""
+    target = Mock(backend=backend, stack_outputs=Mock(return_value=None))
+    store = Parameters()
+    target.client = lambda service: store if service == "ssm" else Mock()  # pyright: ignore[reportUnknownLambdaType]
+    built: list[tuple[str, str, bool]] = []
+
+    def sam(_target: object, arguments: list[str], _log: Path, _limit: float, wheels: Mapping[str, str] | None = None) -> list[str]:
+        if arguments[0] == "build":
+            path = Path(arguments[arguments.index("--build-dir") + 1])
+            built.append((str(path.relative_to(checkout)), (wheels or {}).get("LAYER_WHEELS", ""), "--cache-dir" in arguments))
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "template.yaml").write_text(f"Resources: {{}}\nDescription: built in {path}\n")
+        return []
+
+    monkeypatch.setattr(parts.platform, "system", lambda: system)
+    monkeypatch.setattr(deploy, "_sam", sam)
+    monkeypatch.setattr(deploy, "_expanded", lambda _target, built, *_: built)
+    monkeypatch.setattr(deploy, "parameters", lambda _: {"Architecture": "arm64"})
+    monkeypatch.setattr(deploy.targets, "local_folder", lambda: checkout)
+    for module in (deploy.event_archive, deploy.webhook_secrets, deploy.api_responses):
+        monkeypatch.setattr(module, "ensure", lambda _: None)
+
+    deploy.ensure(target)
+    assert built == [(f"{folder}build", "host" if folder else "", bool(folder))]
+    assert (checkout / f"{folder}build" / f"{backend}.yaml").exists()
+
+    built.clear()
+    deploy.build_for_containers(target)
+    assert built == ([("build", "", False)] if folder else [])
 
 
 @pytest.mark.parametrize("value", ["0" * 64, "[]", '{"version": 2}'])
