@@ -1,0 +1,23 @@
+"""GitHub's workflows: which job runs for which event, and one deployment of an environment at a time."""
+
+from typing import Any
+
+import yaml
+
+from devtools.target import ROOT
+
+DEPLOY: dict[str, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yml").read_text("utf-8"))
+
+
+def test_rehearsal_of_a_rollback_leaves_production_alone() -> None:
+    """A push of a tag has no inputs; a missing input is false, and `if` without a status function needs the jobs before to succeed."""
+    assert DEPLOY["jobs"]["production"]["if"] == "${{ !inputs.rehearse }}"
+    assert DEPLOY["jobs"]["production"]["needs"] == "staging"
+
+
+def test_release_that_waits_for_production_leaves_staging_free() -> None:
+    groups = {name: job["concurrency"] for name, job in DEPLOY["jobs"].items() if "environment" in job}
+    assert set(groups) == {"staging", "production"}
+    assert len({one["group"] for one in groups.values()}) == len(groups)
+    assert not any(one["cancel-in-progress"] for one in groups.values())
+    assert "concurrency" not in DEPLOY
