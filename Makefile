@@ -28,7 +28,7 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.venv-tools/bin:$(PATH)
 
 # The commands of devtools/commands.py; devtools/options.py checks their options.
 override COMMANDS := run up shop docs order carrier token user verify-sender catalog doctor smoke stop invoke trace logs dashboard sales trial-balance redrive flags \
-  drill replay restore rebuild rebuild-view erase rollback-triggers check-canary \
+  drill replay restore rebuild rebuild-view erase rollback-triggers check-canary check-sender \
   audit audit-proof bench
 override OFFLINE_COMMANDS := new remove idle-cost contracts openapi diagram observability
 # They run the functions on AWS in memory, which is in tests/.
@@ -61,7 +61,7 @@ override GOALS := $(or $(MAKECMDGOALS),help)
 
 # .venv has the level run, reports or dev, each a superset of the one before. A target raises it to the level that it needs; none lowers it.
 override REPORTS := dashboard audit audit-proof
-override RUN := $(filter-out $(REPORTS),$(COMMANDS)) $(OLD_COMMANDS) runtime build deploy
+override RUN := $(filter-out $(REPORTS),$(COMMANDS)) $(OLD_COMMANDS) runtime build deploy .venv
 override NEEDED := $(or $(if $(filter-out $(RUN) $(REPORTS),$(GOALS)),dev),$(if $(filter $(REPORTS),$(GOALS)),reports),run)
 # The environment of an earlier version, whose lock is not named, has them all.
 override PRESENT := $(patsubst %,$(or $(filter run reports dev,$(basename $(notdir $(lastword $(shell cat .venv/.lock 2>/dev/null))))),dev),$(wildcard .venv/.lock))

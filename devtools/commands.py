@@ -294,6 +294,13 @@ _COMMANDS = (
         (Option("WAIT", "seconds to wait for new versions", 600, positive_number), STACK),
     ),
     Command(
+        "check-sender",
+        OPERATE,
+        "devtools.ops.check_sender",
+        "Check that SES has verified the sender of a deployment's emails",
+        (Option("EMAIL", "the sender; by default the stack's, of a new stack the template's"), *ANYWHERE),
+    ),
+    Command(
         "audit",
         OPERATE,
         "devtools.ops.audit",

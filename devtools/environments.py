@@ -1,5 +1,6 @@
 """The environments of samconfig.toml, and the resources that the template has in each."""
 
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from devtools.target import ROOT
 def parameters(path: Path = ROOT / "samconfig.toml") -> dict[str, dict[str, str]]:
     """Return the template's parameters that each environment of samconfig.toml deploys with."""
     deploys: dict[str, dict[str, Any]] = {name: one["deploy"]["parameters"] for name, one in _read(path).items()}
-    return {name: dict(_override(text) for text in one.get("parameter_overrides", [])) for name, one in deploys.items()}
+    return {name: dict(map(_override, _overrides(one.get("parameter_overrides", [])))) for name, one in deploys.items()}
 
 
 def deploy_settings(environment: str, path: Path = ROOT / "samconfig.toml") -> dict[str, Any]:
@@ -29,6 +30,11 @@ def stacks(path: Path = ROOT / "samconfig.toml") -> dict[str, str]:
 
 def _read(path: Path) -> dict[str, Any]:
     return {name: one for name, one in tomllib.loads(path.read_text("utf-8")).items() if name != "version"}
+
+
+def _overrides(given: str | list[str]) -> list[str]:
+    """Return the overrides of a list, or of the one string that `sam deploy --guided` saves."""
+    return shlex.split(given) if isinstance(given, str) else given
 
 
 def _override(text: str) -> tuple[str, str]:

@@ -102,7 +102,7 @@ def account(target: Target, given: Mapping[str, str]) -> Iterator[Finding]:
     identity = target.client("sts").get_caller_identity()
     yield Finding("ok", "account", f"{identity['Account']} in {target.client('sts').meta.region_name}")
     yield checked("concurrency", lambda: _concurrency(target, int(given["WebhookConcurrency"])))
-    yield checked("sender", lambda: _sender(target, given["EmailFrom"]))
+    yield checked("sender", lambda: verified_sender(target, given["EmailFrom"]))
     yield checked("SES", lambda: sandbox(production=target.client("sesv2").get_account().get("ProductionAccessEnabled", False)))
     yield checked("API logs", lambda: logging_role(target.client("apigateway").get_account().get("cloudwatchRoleArn", ""), target.stack))
 
@@ -112,7 +112,8 @@ def _concurrency(target: Target, reserved: int) -> Finding:
     return concurrency(limits["ConcurrentExecutions"], reserved)
 
 
-def _sender(target: Target, address: str) -> Finding:
+def verified_sender(target: Target, address: str) -> Finding:
+    """Judge the sender of emails by the identities that SES has verified."""
     identities = [address, address.partition("@")[2]]
     answer = target.client("ses").get_identity_verification_attributes(Identities=identities)["VerificationAttributes"]
     return sender(address, [one for one in identities if answer.get(one, {}).get("VerificationStatus") == "Success"])
@@ -128,7 +129,7 @@ def where(target: Target, environment: str, kinds: Iterable[str]) -> Iterator[Fi
 
 def deployed(target: Target) -> Iterator[Finding]:
     """Yield the findings about a stack that exists: its resources, Stripe's webhook, API, event sources, products and alarms."""
-    given = _stack_parameters(target)
+    given = stack_parameters(target)
     yield resources(_missing(target, given))
     yield from stripe_webhook(target, given)
     answer = web.call("GET", target.api_url("/openapi.json"))
@@ -159,11 +160,6 @@ def resources(missing: list[str]) -> Finding:
     return Finding("ok", "resources", "the stack has every resource of the template")
 
 
-def _stack_parameters(target: Target) -> dict[str, str]:
-    [stack] = target.client("cloudformation").describe_stacks(StackName=target.stack)["Stacks"]
-    return defaults() | {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
-
-
 def _missing(target: Target, given: Mapping[str, str]) -> list[str]:
     # Resources of the nested stack have a dot in their names.
     wanted = {name: one["Type"] for name, one in environments.deployed(given).items() if not ("." in name or HASHED.search(name))}
@@ -180,8 +176,10 @@ def examine(target: Target, environment: str) -> Iterator[Finding]:
 
     Raises UsageError for an unknown environment of samconfig.toml.
     """
-    given = parameters(environment)
-    outputs, wanted = target.stack_outputs(), environments.deployed(given)
+    given, outputs = parameters(environment), target.stack_outputs()
+    if outputs is not None:
+        given = stack_parameters(target)
+    wanted = environments.deployed(given)
     yield from where(target, environment, [resource["Type"] for resource in wanted.values()])
     yield from account(target, given)
     if outputs is None:
@@ -194,6 +192,12 @@ def examine(target: Target, environment: str) -> Iterator[Finding]:
     yield (found := state(stack["StackStatus"]))
     if found.level == "ok":
         yield from deployed(target)
+
+
+def stack_parameters(target: Target) -> dict[str, str]:
+    """Return the template's parameters that a stack was deployed with, defaults of those that the template did not have then."""
+    [stack] = target.client("cloudformation").describe_stacks(StackName=target.stack)["Stacks"]
+    return defaults() | {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
 
 
 def defaults() -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from devtools import environments
 from tests.integration.deployed_stack import DeployedStack
 from tests.support import aws_proxy
 from tests.support.clone import Clone
@@ -77,6 +78,9 @@ def test_guided_deployment_takes_enter_for_every_question(account: Account) -> N
 
     assert guided.questions.count(CONFIRMATION) == 1
     assert "has no authentication" not in guided.printed
+    saved = environments.parameters(account.clone.folder / "samconfig.toml")["default"]
+    assert saved["Stage"] == "dev"
+    assert saved["EmailFrom"] == "orders@example.com"
     made = account.stack()
     assert made["StackStatus"] == "CREATE_COMPLETE"
     assert {"ApiUrl", "CarrierWebhookUrl", "PaymentsWebhookUrl"} <= {output["OutputKey"] for output in made["Outputs"]}

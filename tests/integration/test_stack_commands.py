@@ -17,6 +17,7 @@ OPTIONS = {
     "token": "--customer commands",
     "user": "--email success+commands@simulator.amazonses.com --token",
     "verify-sender": "--email orders@example.com",
+    "check-sender": "--email orders@example.com",
     "doctor": "",
     "smoke": "",
     "order": "--file {request} --customer commands",

@@ -15,8 +15,13 @@ from devtools.target import ROOT
 SAM = """#!/bin/sh
 case "$1" in
   list) [ -e deployed ] && echo '[{"OutputKey": "ApiUrl", "OutputValue": "https://api.example"}]' ;;
+  build) printf '%s\\n' "$@" > built ;;
   deploy) touch deployed; printf '%s\\n' "$@" > given ;;
 esac
+"""
+
+CHECK_SENDER = """
+[ "$3" != check-sender ] || { shift 3; echo "$@" > checked; [ ! -e unverified ] || { echo "error: not verified" >&2; exit 1; }; }
 """
 
 
@@ -31,8 +36,8 @@ def checkout(tmp_path: Path) -> Path:
         "sam": SAM,
         "make": "#!/bin/sh\n",
         "curl": "#!/bin/sh\n",
-        # The tools of a stack do nothing; scripts are run.
-        "python": f'#!/bin/sh\n[ "$1" = -m ] || exec "{sys.executable}" "$@"\n',
+        # The tools of a stack do nothing, and refuse a sender that is not verified; scripts are run.
+        "python": f'#!/bin/sh\n[ "$1" = -m ] || exec "{sys.executable}" "$@"\n{CHECK_SENDER}',
     }
     for name, text in stand_ins.items():
         (programs / name).write_text(text)
@@ -40,15 +45,22 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def overrides(checkout: Path, environment: str, parameters: str) -> list[str]:
-    """Deploy an environment and return the parameters that SAM got."""
+def deploy(checkout: Path, environment: str, parameters: str) -> subprocess.CompletedProcess[str]:
+    """Deploy an environment."""
     path = f"{checkout / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
     settings = os.environ | {"PATH": path, "PARAMETERS": parameters}
-    done = subprocess.run([checkout / ".ci" / "deploy", environment], env=settings, capture_output=True, text=True, check=False)
+    return subprocess.run([checkout / ".ci" / "deploy", environment], env=settings, capture_output=True, text=True, check=False)
+
+
+def overrides(checkout: Path, environment: str, parameters: str) -> list[str]:
+    """Deploy an environment and return the parameters with which SAM built and deployed."""
+    done = deploy(checkout, environment, parameters)
     assert done.returncode == 0, done.stdout + done.stderr
+    built = (checkout / "built").read_text().splitlines()
     given = (checkout / "given").read_text().splitlines()
     assert given[:4] == ["deploy", "--config-env", environment, "--no-confirm-changeset"]
     assert given[4] == "--parameter-overrides"
+    assert built == ["build", "--config-env", environment, *given[4:]]
     return given[5:]
 
 
@@ -66,3 +78,26 @@ def test_further_parameters_do_not_replace_those_of_the_environment(checkout: Pa
 
 def test_environment_without_further_parameters_has_its_own(checkout: Path) -> None:
     assert overrides(checkout, "staging", "") == ["Stage=staging", "Architecture=arm64"]
+
+
+def test_code_is_built_for_the_architecture_that_is_deployed(checkout: Path) -> None:
+    assert overrides(checkout, "staging", "Architecture=x86_64") == ["Stage=staging", "Architecture=x86_64"]
+
+
+def test_overrides_that_a_guided_deployment_saved_are_merged(checkout: Path) -> None:
+    settings = checkout / "samconfig.toml"
+    saved = settings.read_text().replace('["Stage=staging", "Architecture=arm64"]', r'"Stage=\"staging\" EmailFrom=\"a@example.com\""')
+    settings.write_text(saved)
+    assert overrides(checkout, "staging", "Architecture=arm64") == ["Stage=staging", "EmailFrom=a@example.com", "Architecture=arm64"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "email"), [("", ""), ("EmailFrom=a@example.com", " --email a@example.com"), ("AlarmEmail=b@example.com", "")]
+)
+def test_unverified_sender_is_refused_before_the_build(checkout: Path, parameters: str, email: str) -> None:
+    (checkout / "unverified").touch()
+    refused = deploy(checkout, "staging", parameters)
+    assert (refused.returncode, refused.stderr) == (1, "error: not verified\n")
+    assert (checkout / "checked").read_text() == f"--stack order-pipeline-staging{email}\n"
+    assert not (checkout / "built").exists()
+    assert not (checkout / "given").exists()

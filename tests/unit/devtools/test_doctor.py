@@ -1,5 +1,6 @@
 """`make doctor` distinguishes what stops a deployment from what limits it, and says what to do."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,9 +8,11 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from devtools.cli import UsageError
+from devtools import environments
+from devtools import target as targets
+from devtools.cli import UsageError, UserError
 from devtools.commands import parsed
-from devtools.ops import doctor
+from devtools.ops import check_sender, doctor
 from devtools.ops.findings import Finding
 from devtools.target import Target
 
@@ -113,3 +116,73 @@ def test_only_the_stacks_own_alarms_are_named(monkeypatch: pytest.MonkeyPatch, r
         found = doctor.alarms(Target("aws", "", managed=False, stack="shop"))
 
     assert (found.level, found.detail) == (level, detail)
+
+
+@pytest.mark.parametrize("form", ['["Stage=dev", "EmailFrom=a@example.com"]', r'"Stage=\"dev\" EmailFrom=\"a@example.com\""'])
+def test_overrides_are_read_as_a_list_and_as_guided_deployments_save_them(tmp_path: Path, form: str) -> None:
+    (path := tmp_path / "samconfig.toml").write_text(f"version = 0.1\n[default.deploy.parameters]\nparameter_overrides = {form}\n")
+    assert environments.parameters(path) == {"default": {"Stage": "dev", "EmailFrom": "a@example.com"}}
+
+
+class Account:
+    """A target whose stack has a sender, and an account that has verified addresses."""
+
+    stack = "shop"
+
+    def __init__(self, sender: str, *verified: str) -> None:
+        self.sender, self.verified = sender, verified
+
+    def client(self, _: str) -> "Account":
+        return self
+
+    def stack_outputs(self) -> dict[str, str] | None:
+        return {} if self.sender else None
+
+    def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - as boto3 names it
+        assert StackName == self.stack
+        return {"Stacks": [{"Parameters": [{"ParameterKey": "EmailFrom", "ParameterValue": self.sender}]}]}
+
+    def get_identity_verification_attributes(self, Identities: list[str]) -> dict[str, Any]:  # noqa: N803
+        return {"VerificationAttributes": {one: {"VerificationStatus": "Success"} for one in Identities if one in self.verified}}
+
+
+def test_existing_stack_is_judged_by_its_own_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[str] = []
+
+    def account(_target: object, given: dict[str, str]) -> list[Finding]:
+        judged.append(given["EmailFrom"])
+        return []
+
+    monkeypatch.setattr(doctor, "account", account)
+    monkeypatch.setattr(doctor, "where", lambda *_: [])
+    monkeypatch.setattr(doctor, "state", lambda _: Finding("stop", "stack", "ROLLBACK_COMPLETE"))
+    target: Any = Account("shop@example.com")
+    target.describe_stacks = lambda **_: {
+        "Stacks": [{"StackStatus": "X", "Parameters": [{"ParameterKey": "EmailFrom", "ParameterValue": "a@b.example"}]}]
+    }
+
+    assert [one.level for one in doctor.examine(target, "default")] == ["stop"]
+    assert judged == ["a@b.example"]
+
+
+@pytest.mark.parametrize(
+    ("given", "deployed", "verified", "refused"),
+    [
+        ("a@shop.example", "", "shop.example", False),
+        ("", "a@shop.example", "a@shop.example", False),
+        ("", "a@shop.example", "b@shop.example", True),
+        ("", "", "", True),
+        ("b@other.example", "a@shop.example", "shop.example", True),
+    ],
+)
+def test_sender_of_a_deployment_is_checked(
+    monkeypatch: pytest.MonkeyPatch, given: str, deployed: str, verified: str, refused: bool
+) -> None:
+    monkeypatch.setattr(targets, "chosen", lambda _: Account(deployed, verified))
+    words = ["--email", given] if given else []
+    if not refused:
+        check_sender.main(parsed("check-sender", *words))
+        return
+    address = given or deployed or "orders@example.com"
+    with pytest.raises(UserError, match=f"neither {address} nor its domain is verified in SES"):
+        check_sender.main(parsed("check-sender", *words))

@@ -228,6 +228,7 @@ def synced_locks(repository: Path) -> list[str]:
     [
         ("run", ["trace", "ORDER=x"], []),
         ("run", ["build"], []),
+        ("run", [".venv"], []),
         ("run", ["dashboard"], ["reports"]),
         ("run", ["unit"], ["dev"]),
         ("run", ["contracts"], ["dev"]),
