@@ -53,6 +53,15 @@ def test_sam_commands_and_their_events_exist(path: Path) -> None:
                 assert (ROOT / event).is_file(), command
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_arguments_with_patterns_are_quoted(path: Path) -> None:
+    """Zsh, the shell of macOS, refuses an argument with an unquoted pattern that matches no file."""
+    text = path.read_text("utf-8").replace("\\\n", " ")
+    lines = [*re.findall(r"^(?: {4,}|\$ )(\S.*)$", text, re.MULTILINE), *re.findall(r"`([^`\n]+)`", text)]
+    shell = [line for line in lines if re.match(r"(make|sam|aws|curl|git|docker|uv|gh|python3?|\.venv/|\.ci/|--)", line)]
+    assert [line for line in shell if re.search(r"[\[*?{]", re.sub(r"'[^']*'|\"[^\"]*\"", "", line))] == []
+
+
 # The commands of docs/deploy.md that no test runs: they build, deploy or delete on AWS, or start what tests run in.
 NOT_RUN = re.compile(r"make deploy.*|make up|make setup|make cost|make test BACKEND=aws .*|sam (build|deploy|delete).*")
 
