@@ -212,7 +212,7 @@ integration: runtime ##+ Test orders over HTTP on a deployed stack
 
 ##@ Checks
 
-override CHECKS := format-check lint types imports template lint-workflows security github generated contracts-check cost-check
+override CHECKS := format-check lint types imports template lint-workflows security github packages generated contracts-check cost-check
 check: setup ## Run all checks: format, lint, types, imports, template, security, contracts
 	@$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(CHECKS)
 
@@ -254,6 +254,9 @@ github: .venv-security ##+ Validate GitHub's workflows, forms and Dependabot, an
 	  $(call schema,dependabot,.github/dependabot.yml) && $(call schema,github-issue-config,.github/ISSUE_TEMPLATE/config.yml) && \
 	  $(call schema,github-issue-forms,.github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml) && \
 	  .venv-security/bin/zizmor --quiet --offline --no-progress .github)
+
+packages: .venv .venv-emulator .venv-localstripe .venv-security ##+ Check that the packages of each environment agree with each other
+	$(call step,packages,for name in $^; do $(UV) pip check --no-config --python $$name/bin/python || exit 1; done)
 
 generated: .venv ##+ Check that generated files are current
 	$(call step,generated,$(PY) -m devtools openapi --check && $(PY) -m devtools diagram --check && $(PY) -m devtools observability --check)
