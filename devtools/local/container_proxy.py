@@ -1,6 +1,7 @@
 """Forward connections of Lambda containers to the emulator, which listens on loopback where containers cannot reach it.
 
-The forwarder listens on the address of Docker's bridge and accepts connections from the bridge's network only.
+The forwarder listens on the host's address in Docker's bridge network and accepts connections from that network only. Containers
+reach it by the name host.docker.internal, which the settings of functions accept, whatever the address is.
 """
 
 import contextlib
@@ -9,19 +10,48 @@ import socketserver
 import sys
 import threading
 from collections.abc import Generator
-from ipaddress import IPv4Network, ip_address
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from typing import Any
+
+import docker  # pyright: ignore[reportMissingTypeStubs]
+from docker.errors import DockerException  # pyright: ignore[reportMissingTypeStubs]
 
 from devtools.cli import UserError
 
-BRIDGE = IPv4Network("172.17.0.0/16")
-BRIDGE_ADDRESS = "172.17.0.1"
+HOST = "host.docker.internal"
 CONNECT_SECONDS = 5.0
 
 
-def from_bridge(address: str) -> bool:
-    """Return whether a peer's address belongs to Docker's bridge (the host has its first address)."""
-    return ip_address(address) in BRIDGE
+@dataclass(frozen=True)
+class Bridge:
+    """Docker's bridge network, and the host's address in it."""
+
+    gateway: IPv4Address
+    network: IPv4Network
+
+
+def bridge() -> Bridge:
+    """Return the engine's bridge network. A dev container or another configuration has another one than 172.17.0.0/16.
+
+    Raises UserError where no engine answers, or it has no bridge.
+    """
+    try:
+        found: Any = docker.from_env(timeout=10).networks.get("bridge").attrs  # pyright: ignore[reportUnknownMemberType]
+    except DockerException as error:
+        raise UserError(f"Docker has no bridge network ({' '.join(str(error).split())}); is Docker running?") from None
+    for one in found["IPAM"]["Config"] or ():
+        if isinstance(network := ip_network(one["Subnet"], strict=False), IPv4Network):
+            return Bridge(IPv4Address(one["Gateway"]) if one.get("Gateway") else network[1], network)
+    raise UserError("Docker's bridge network has no IPv4 subnet, by which containers could reach the emulator")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The emulator as containers reach it: its endpoint, and the options by which SAM makes the endpoint's name known to them."""
+
+    endpoint: str
+    options: tuple[str, ...] = ()
 
 
 class _Forward(socketserver.BaseRequestHandler):
@@ -46,32 +76,38 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 class _Server(socketserver.ThreadingTCPServer):
+    network: IPv4Network
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - the base class names them
-        return from_bridge(client_address[0])
+        return ip_address(client_address[0]) in self.network
 
 
 @contextlib.contextmanager
-def open_for_containers(port: int, address: str = BRIDGE_ADDRESS) -> Generator[str]:
+def open_for_containers(port: int) -> Generator[Opened]:
     """Yield the emulator's endpoint as containers reach it; `port` is the emulator's on loopback.
 
-    Raises UserError where the address does not exist: Docker is not running, or has another bridge.
+    Raises UserError where the bridge's address is not one of this machine: Docker is not running, or runs elsewhere.
     """
+    endpoint = f"http://{HOST}:{port}"
     if sys.platform == "darwin":
-        # Docker Desktop resolves this name to the host's loopback.
-        yield f"http://host.docker.internal:{port}"
+        # Docker Desktop resolves the name to the host's loopback.
+        yield Opened(endpoint)
         return
+    found = bridge()
     handler = type("Forward", (_Forward,), {"upstream": ("127.0.0.1", port)})
+    accepting = type("Server", (_Server,), {"network": found.network})
     try:
-        server = _Server((address, port), handler)
+        server = accepting((str(found.gateway), port), handler)
     except OSError as error:
-        raise UserError(f"cannot listen on {address}:{port} for Lambda containers ({error.strerror}); is Docker running?") from None
+        raise UserError(
+            f"cannot listen on {found.gateway}:{port} for Lambda containers ({error.strerror}); is Docker running here?"
+        ) from None
     with server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         try:
-            yield f"http://{address}:{port}"
+            yield Opened(endpoint, ("--add-host", f"{HOST}:{found.gateway}"))
         finally:
             server.shutdown()

@@ -179,8 +179,11 @@ def _log() -> Path:
 
 
 @contextlib.contextmanager
-def running(resources: dict[str, Any], *, skip_pull: bool) -> Generator[Lambda]:
-    """Run the functions of a resolved template, each in a container from its first call to the end of the block."""
+def running(resources: dict[str, Any], options: Sequence[str] = (), *, skip_pull: bool) -> Generator[Lambda]:
+    """Run the functions of a resolved template, each in a container from its first call to the end of the block.
+
+    `options` are further options of SAM, such as names of hosts.
+    """
     path = targets.local_folder() / "invoke-template.json"
     path.touch(mode=0o600)
     path.write_text(json.dumps(resources, indent=2))
@@ -189,6 +192,7 @@ def running(resources: dict[str, Any], *, skip_pull: bool) -> Generator[Lambda]:
         *("local", "start-lambda", "--template", str(path), "--port", str(port), "--warm-containers", "LAZY", "--no-watch"),
         *("--layer-cache-basedir", str(_layers())),
         *(["--skip-pull-image"] if skip_pull else []),
+        *options,
     ]
     with _log().open("wb") as file:
         process = subprocess.Popen(

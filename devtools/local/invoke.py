@@ -150,12 +150,12 @@ def main(_: Namespace) -> int:
     """Run every sample; 1 where an answer differs from the expected one, or a function has no sample."""
     began = time.monotonic()
     skip_pull = containers.require_engine(deploy.architecture())
-    with fresh_target() as target, container_proxy.open_for_containers(target.port) as endpoint:
+    with fresh_target() as target, container_proxy.open_for_containers(target.port) as opened:
         deploy.build_for_containers(target)
         client = target.client("dynamodb")
         tokens = PaymentTokens(target.resources["PaymentTokens"], client)
         prepare(OrderLog(target.resources["OrderLog"], client), tokens, deployed(target))
-        with containers.running(containers.resolved(target, endpoint), skip_pull=skip_pull) as lambdas:
+        with containers.running(containers.resolved(target, opened.endpoint), opened.options, skip_pull=skip_pull) as lambdas:
             ui.headline(f"    {'function':<20} {'sample':<32} {'time':>10}  answer")
             good = [run(function, lambdas, _values(target)) for function in samples.functions()]
     ui.console.print(f"\n  {sum(good)} of {len(good)} functions answered as expected, {ui.seconds(time.monotonic() - began)}")
