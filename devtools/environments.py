@@ -25,7 +25,7 @@ def deploy_settings(environment: str, path: Path = ROOT / "samconfig.toml") -> d
 
 def stacks(path: Path = ROOT / "samconfig.toml") -> dict[str, str]:
     """Return the name of the stack of each environment of samconfig.toml."""
-    return {name: one["global"]["parameters"]["stack_name"] for name, one in _read(path).items()}
+    return {name: deploy_settings(name, path)["stack_name"] for name in _read(path)}
 
 
 def _read(path: Path) -> dict[str, Any]:

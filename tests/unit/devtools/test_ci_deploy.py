@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from devtools import environments
 from devtools.target import ROOT
 
 SAM = """#!/bin/sh
@@ -101,3 +102,11 @@ def test_unverified_sender_is_refused_before_the_build(checkout: Path, parameter
     assert (checkout / "checked").read_text() == f"--stack order-pipeline-staging{email}\n"
     assert not (checkout / "built").exists()
     assert not (checkout / "given").exists()
+
+
+def test_stack_has_the_name_that_a_guided_deployment_saved(checkout: Path) -> None:
+    settings = checkout / "samconfig.toml"
+    settings.write_text(settings.read_text().replace("[staging.deploy.parameters]\n", '[staging.deploy.parameters]\nstack_name = "shop"\n'))
+    assert deploy(checkout, "staging", "").returncode == 0
+    assert (checkout / "checked").read_text() == "--stack shop\n"
+    assert environments.stacks(settings)["staging"] == "shop"
