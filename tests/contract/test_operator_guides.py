@@ -67,7 +67,9 @@ def test_job_is_invoked_without_waiting_for_its_answer(stack: Stack) -> None:
     assert invoked
     for _, _, _, *words, outfile in invoked:
         options = dict(itertools.batched(words, 2, strict=True))
-        assert functions[options["--function-name"].removeprefix("<stack>-")]["Timeout"] > CLI_READ_SECONDS
+        # A page keeps the command of a context that was removed.
+        function = functions.get(options["--function-name"].removeprefix("<stack>-"))
+        assert function is None or function["Timeout"] > CLI_READ_SECONDS
         assert options["--invocation-type"] == "Event", words
         # Version 2 of the CLI takes a payload as base64 by default.
         assert options["--cli-binary-format"] == "raw-in-base64-out", words
