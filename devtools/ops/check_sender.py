@@ -3,7 +3,6 @@
 from argparse import Namespace
 
 from devtools import target as targets
-from devtools import ui
 from devtools.cli import UserError
 from devtools.ops import doctor
 from devtools.ops.findings import checked
@@ -11,13 +10,16 @@ from devtools.target import Target
 
 
 def main(arguments: Namespace) -> None:
-    """Check the given sender, by default the one that a deployment keeps. Raises UserError where it is not verified."""
+    """Check the given sender, by default the one that a deployment keeps. Raises UserError where it is not verified.
+
+    Where the account refuses the check, the result is unknown and a deployment goes on.
+    """
     target = targets.chosen(arguments.stack)
     address = arguments.email or _kept(target)
     found = checked("sender", lambda: doctor.verified_sender(target, address))
     if found.level == "warning":
         raise UserError(found.detail)
-    ui.done("sender", found.detail)
+    doctor.show(found)
 
 
 def _kept(target: Target) -> str:

@@ -213,11 +213,16 @@ def parameters(environment: str) -> dict[str, str]:
     return defaults() | known[environment]
 
 
+def show(found: Finding) -> None:
+    """Print a finding on one line."""
+    mark, style = MARKS[found.level]
+    ui.console.print(f"  {mark} {found.what:<22}{found.detail}", style=None if found.level == "ok" else style)
+
+
 def main(arguments: Namespace) -> int:
     """Print the findings; 1 where one of them stops the deployment or orders."""
     stopped = False
     for found in examine(targets.chosen(arguments.stack), os.environ.get("ENV") or "default"):
-        mark, style = MARKS[found.level]
-        ui.console.print(f"  {mark} {found.what:<22}{found.detail}", style=None if found.level == "ok" else style)
+        show(found)
         stopped |= found.level == "stop"
     return int(stopped)

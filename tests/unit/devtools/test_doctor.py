@@ -6,6 +6,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from devtools import environments
@@ -183,6 +184,19 @@ def test_sender_of_a_deployment_is_checked(
     if not refused:
         check_sender.main(parsed("check-sender", *words))
         return
-    address = given or deployed or "orders@example.com"
+    address = given or deployed or doctor.defaults()["EmailFrom"]
     with pytest.raises(UserError, match=f"neither {address} nor its domain is verified in SES"):
         check_sender.main(parsed("check-sender", *words))
+
+
+def test_sender_that_the_role_may_not_check_is_unknown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def denied(**_: object) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not authorized"}}, "GetIdentityVerificationAttributes")
+
+    target = Account("")
+    monkeypatch.setattr(target, "get_identity_verification_attributes", denied)
+    monkeypatch.setattr(targets, "chosen", lambda _: target)
+
+    check_sender.main(parsed("check-sender", "--email", "a@shop.example"))
+
+    assert "? sender" in capsys.readouterr().out
