@@ -80,14 +80,14 @@ def widgets(board: Board) -> list[dict[str, Any]]:
 
 
 def _alarms(title: str, identifiers: list[str], y: int) -> dict[str, Any]:
-    shown = [f"${{{one}.Arn}}" for one in identifiers]
+    arns = [f"${{{one}.Arn}}" for one in identifiers]
     return {
         "type": "alarm",
         "x": 0,
         "y": y,
         "width": 2 * WIDTH,
         "height": ALARMS_HEIGHT,
-        "properties": {"title": title, "alarms": shown},
+        "properties": {"title": title, "alarms": arns},
     }
 
 

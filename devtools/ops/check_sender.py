@@ -12,7 +12,7 @@ from devtools.target import Target
 def main(arguments: Namespace) -> None:
     """Check the given sender, by default the one that a deployment keeps. Raises UserError where it is not verified.
 
-    Where the account refuses the check, the result is unknown and a deployment goes on.
+    Where the account refuses the check, the result is unknown and a deployment continues.
     """
     target = targets.chosen(arguments.stack)
     address = arguments.email or _kept(target)

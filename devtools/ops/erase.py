@@ -1,6 +1,6 @@
 """Erase a customer's user and the rows that no law keeps; without CONFIRM=1 count them. docs/privacy.md has the whole procedure.
 
-Events and invoices of orders stay for their retention. A repetition finishes an interrupted run, and deletes rows that came back since.
+Events and invoices of orders stay for their retention. A repetition finishes an interrupted run, and deletes rows that were written since.
 """
 
 from argparse import Namespace

@@ -89,7 +89,7 @@ DIMENSIONS = {"function": "FunctionName"}
 
 
 def seen(section: str) -> str:
-    """Return where a runbook's section tells to look, in one line."""
+    """Return where a runbook's section sends the operator, in one line."""
     return " ".join(SECTIONS[section].partition("- **See.**")[2].partition("- **Do.**")[0].split())
 
 
@@ -106,13 +106,13 @@ class TestRunbook:
                 assert named, f"{part}: name the metrics on {board}"
                 assert set(re.findall(r"\bof the ([\w']+)", part)) <= {"account"}, f"{part}: name the function or queue"
                 for metric in named:
-                    shown = [one for one in SERIES[board] if one.metric == metric]
-                    assert shown, f"{metric} is not on {board}"
-                    values = {value for one in shown for _, value in one.dimensions}
+                    series = [one for one in SERIES[board] if one.metric == metric]
+                    assert series, f"{metric} is not on {board}"
+                    values = {value for one in series for _, value in one.dimensions}
                     assert {f"${{StackName}}-{name}" for name in parts} <= values, f"{metric} on {board} is not of {parts}"
-                    assert set(dimensions) <= {name for one in shown for name, _ in one.dimensions}, f"{metric} on {board}"
+                    assert set(dimensions) <= {name for one in series for name, _ in one.dimensions}, f"{metric} on {board}"
 
-    def test_function_whose_logs_are_shown_exists(self, section: str, stack: Stack) -> None:
+    def test_function_of_a_log_command_exists(self, section: str, stack: Stack) -> None:
         assert set(re.findall(r"FUNCTION=([a-z-]+)", " ".join(SECTIONS[section].split()))) <= set(functions_of(stack))
 
 

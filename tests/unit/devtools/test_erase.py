@@ -140,8 +140,8 @@ def test_rows_of_one_customer_go_and_everything_else_stays(aws: Aws) -> None:
             assert found.rows["OrderView"] == 1
             assert found.rows["Tracking"] == 1
             after = rows(aws)
-            gone = {name: len(before[name]) - len(after[name]) for name in before}
-            assert gone == {name: found.rows.get(name, 0) for name in before}
+            deleted = {name: len(before[name]) - len(after[name]) for name in before}
+            assert deleted == {name: found.rows.get(name, 0) for name in before}
             assert all(row in before[name] for name in after for row in after[name])
             erased += 1
         else:

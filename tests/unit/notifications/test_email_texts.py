@@ -208,7 +208,7 @@ def test_alert_of_a_contradicting_report_names_both_reports() -> None:
     assert text_of(found) == "Order ord_1: the carrier reported parcel parcel_1 (1 x MUG-BLUE) as delivered, after it was lost."
 
 
-def test_alert_of_an_unexpected_parcel_says_that_the_order_has_no_such_lines() -> None:
+def test_alert_of_an_unexpected_parcel_names_its_lines() -> None:
     found = event(ShipmentReportContradicted(CustomerId("ann"), "parcel_9", (StockLine("MUG-BLUE", 2),), None, "dispatched"))
     reported = "the carrier reported parcel parcel_9 (2 x MUG-BLUE) as dispatched"
     assert text_of(found) == f"Order ord_1: {reported}, but the order has no such lines left to dispatch."

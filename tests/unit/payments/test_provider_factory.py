@@ -32,7 +32,7 @@ def secrets(aws: Any) -> Secrets:
     return found
 
 
-def test_stripe_api_key_comes_from_the_secret_and_other_members_are_ignored(secrets: Secrets) -> None:
+def test_other_members_beside_the_stripe_api_key_are_ignored(secrets: Secrets) -> None:
     assert stripe_secret() == StripeSecret("sk_of_stripe")
 
 
