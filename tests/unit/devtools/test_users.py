@@ -123,7 +123,7 @@ def test_user_that_a_stranger_may_have_signed_up_gets_no_group(
     cognito = Cognito(rex=(status, verified))
     on_pool(monkeypatch, cognito)
     with pytest.raises(UserError) as refused:
-        user.main(parsed("user", "--email", "rex@example.com", "--group", "reviewers", *more))
+        user.main(parsed("user", "--email", "rex@example.com", "--group", "staff", *more))
     assert cognito.groups == []
     [line] = str(refused.value).splitlines()
     assert line.startswith(f"rex@example.com exists since 2026-11-02 with the status {status}")
@@ -136,17 +136,17 @@ def test_user_who_owns_the_address_gets_the_group(
 ) -> None:
     cognito = Cognito(rex=(status, verified))
     on_pool(monkeypatch, cognito)
-    user.main(parsed("user", "--email", "rex@example.com", "--group", "reviewers"))
-    assert cognito.groups == [("rex@example.com", "reviewers")]
-    assert f"exists since 2026-11-02 with the status {status}, in group reviewers" in capsys.readouterr().out
+    user.main(parsed("user", "--email", "rex@example.com", "--group", "staff"))
+    assert cognito.groups == [("rex@example.com", "staff")]
+    assert f"exists since 2026-11-02 with the status {status}, in group staff" in capsys.readouterr().out
 
 
 def test_new_user_gets_the_group(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     cognito = Cognito()
     on_pool(monkeypatch, cognito)
-    user.main(parsed("user", "--email", "rex@example.com", "--group", "reviewers"))
-    assert cognito.groups == [("rex@example.com", "reviewers")]
-    assert "created, Cognito emails a temporary password, in group reviewers" in capsys.readouterr().out
+    user.main(parsed("user", "--email", "rex@example.com", "--group", "staff"))
+    assert cognito.groups == [("rex@example.com", "staff")]
+    assert "created, Cognito emails a temporary password, in group staff" in capsys.readouterr().out
 
 
 def test_existing_customer_is_reported_with_its_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
