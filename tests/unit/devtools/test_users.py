@@ -106,10 +106,15 @@ def on_pool(monkeypatch: pytest.MonkeyPatch, cognito: Cognito) -> None:
     monkeypatch.setattr(targets, "chosen", lambda _: target)
 
 
+def for_group(*, token: bool = False) -> Namespace:
+    """Return the options of a user for a group of its own name: each group of the pool belongs to a context that can be removed."""
+    return Namespace(email="rex@example.com", group="operators", token=token, stack=None)
+
+
 DELETE = "delete the user (aws cognito-idp admin-delete-user --user-pool-id pool --username rex@example.com), then repeat this command"
 
 
-@pytest.mark.parametrize("more", [(), ("--token",)])
+@pytest.mark.parametrize("token", [False, True])
 @pytest.mark.parametrize(
     ("status", "verified", "remedy"),
     [
@@ -118,12 +123,12 @@ DELETE = "delete the user (aws cognito-idp admin-delete-user --user-pool-id pool
     ],
 )
 def test_user_that_a_stranger_may_have_signed_up_gets_no_group(
-    monkeypatch: pytest.MonkeyPatch, status: str, verified: str, remedy: str, more: tuple[str, ...]
+    monkeypatch: pytest.MonkeyPatch, status: str, verified: str, remedy: str, token: bool
 ) -> None:
     cognito = Cognito(rex=(status, verified))
     on_pool(monkeypatch, cognito)
     with pytest.raises(UserError) as refused:
-        user.main(parsed("user", "--email", "rex@example.com", "--group", "staff", *more))
+        user.main(for_group(token=token))
     assert cognito.groups == []
     [line] = str(refused.value).splitlines()
     assert line.startswith(f"rex@example.com exists since 2026-11-02 with the status {status}")
@@ -136,17 +141,17 @@ def test_user_who_owns_the_address_gets_the_group(
 ) -> None:
     cognito = Cognito(rex=(status, verified))
     on_pool(monkeypatch, cognito)
-    user.main(parsed("user", "--email", "rex@example.com", "--group", "staff"))
-    assert cognito.groups == [("rex@example.com", "staff")]
-    assert f"exists since 2026-11-02 with the status {status}, in group staff" in capsys.readouterr().out
+    user.main(for_group())
+    assert cognito.groups == [("rex@example.com", "operators")]
+    assert f"exists since 2026-11-02 with the status {status}, in group operators" in capsys.readouterr().out
 
 
 def test_new_user_gets_the_group(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     cognito = Cognito()
     on_pool(monkeypatch, cognito)
-    user.main(parsed("user", "--email", "rex@example.com", "--group", "staff"))
-    assert cognito.groups == [("rex@example.com", "staff")]
-    assert "created, Cognito emails a temporary password, in group staff" in capsys.readouterr().out
+    user.main(for_group())
+    assert cognito.groups == [("rex@example.com", "operators")]
+    assert "created, Cognito emails a temporary password, in group operators" in capsys.readouterr().out
 
 
 def test_existing_customer_is_reported_with_its_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
