@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from argparse import Namespace
 from collections.abc import Iterator
@@ -22,7 +21,6 @@ from devtools.options import arguments
 from devtools.target import ROOT
 from orderflow.aws import dynamodb
 from shipping.shipments import shipment_id
-from tests.fakes.aws import clients
 from tests.fakes.aws.dynamodb import Crash
 from tests.fakes.aws.environment import TABLES, Aws
 from tests.restore.original import ORIGINAL_PATHS, Original
@@ -32,15 +30,7 @@ POOL = {"UserPoolId": "pool", "UserPoolClientId": "app"}
 DELIVERED = next(number for number, path in enumerate(ORIGINAL_PATHS) if path.ends == "delivered")
 CUSTOMER = f"customer-{DELIVERED}"
 EMAIL = "ann@example.com"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quiet() -> Iterator[None]:
-    """Disable logging, and reset the functions' clients after the tests."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
-    clients.lend()
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +19,6 @@ from devtools.ops.rebuild import _Pace
 from devtools.ops.table_scan import TableScan, position_file
 from devtools.target import ROOT
 from orderflow.aws.order_log import OrderLog
-from tests.fakes.aws import clients
 from tests.fakes.aws.dynamodb import Crash, throttled
 from tests.fakes.aws.environment import TABLES, Aws
 from tests.restore import comparison
@@ -32,15 +29,7 @@ from tests.restore.stack import RESTORED, StackInMemory, empty_aws
 MANY = 12 * len(ORIGINAL_PATHS)
 FEW = len(ORIGINAL_PATHS)
 ACTIVE = 4
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quiet() -> Iterator[None]:
-    """Disable logging, and reset the functions' clients after the test."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
-    clients.lend()
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def pipeline_after(orders: int) -> Aws:
