@@ -31,7 +31,7 @@ OPTIONS = {
     "flags": "",
     "replay": "--from 1m --rule OrderViewRule",
     "rebuild-view": "",
-    "erase": "--customer nobody --confirm",
+    "erase": "--customer customer-without-orders --confirm",
     "audit": "--query events-by-day",
     "audit-proof": "--wait 300",
 }

@@ -407,10 +407,12 @@ class TestRetryCarrierEvents:
         assert types() == ["ShipmentDispatched", f"Shipment{recorded.title()}", "ShipmentReportContradicted"]
 
     @pytest.mark.parametrize("moment", ["before", "after"])
-    def test_contradicting_report_is_recorded_once_despite_a_crash(self, deliver: Deliver, aws: Any, moment: str) -> None:
+    @pytest.mark.parametrize("report", ["delivered", "dispatched"])
+    def test_contradicting_report_is_recorded_once_despite_a_crash(self, deliver: Deliver, aws: Any, report: str, moment: str) -> None:
         confirmed()
         assert deliver("dispatched", parcel_id="parcel_1", lines=TWO)
         assert deliver("lost", parcel_id="parcel_1")
+        lines = {"lines": ONE} if report == "dispatched" else {}
 
         def crash(operation: str, _request: Any) -> None:
             if operation in {"PutItem", "TransactWriteItems"}:
@@ -418,9 +420,9 @@ class TestRetryCarrierEvents:
 
         setattr(aws.dynamodb, moment, crash)
         with pytest.raises(Crash):
-            deliver("delivered", parcel_id="parcel_1")
+            deliver(report, parcel_id="parcel_1", **lines)
         setattr(aws.dynamodb, moment, None)
-        assert deliver("delivered", parcel_id="parcel_1")
+        assert deliver(report, parcel_id="parcel_1", **lines)
         assert types() == ["ShipmentDispatched", "ShipmentLost", "ShipmentReportContradicted"]
 
     def test_dispatch_after_a_recall_is_recorded_and_charges_nothing(self, deliver: Deliver) -> None:

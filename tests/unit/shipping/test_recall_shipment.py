@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from shipping.carrier import CarrierTimeout, CarrierUnavailable, Parcel, Shipmen
 from shipping.handlers import recall_shipment
 from shipping.sandbox.carrier import SandboxCarrier
 from shipping.shipments import InconsistentShipment, shipment_id
+from tests.fakes.aws.dynamodb import Crash
 from tests.support.prepared import SAGA_STEPS, advance, place, prepare
 
 EVENTS = Path(__file__).resolve().parents[3] / "events" / "shipping"
@@ -175,6 +177,29 @@ def test_parcel_with_foreign_lines_is_recorded_and_the_rest_recalled(run: Step, 
     sandbox.dispatch(ID, Parcel("parcel_1", (StockLine("OTHER", 1),)))
     cancelled()
 
+    assert run() == "recalled"
+    assert types() == ["ShipmentReportContradicted", "ShipmentRecalled"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("write", [1, 2])
+def test_parcel_with_foreign_lines_is_recorded_once_despite_a_crash(
+    run: Step, sandbox: SandboxCarrier, aws: Any, write: int, moment: str
+) -> None:
+    order = confirmed()
+    sandbox.request(ID, (StockLine("OTHER", 1),), order.shipping_address)
+    sandbox.dispatch(ID, Parcel("parcel_1", (StockLine("OTHER", 1),)))
+    cancelled()
+    appends = count(1)
+
+    def crash(operation: str, request: Any) -> None:
+        if operation in {"PutItem", "TransactWriteItems"} and "OrderLog" in str(request) and next(appends) == write:
+            raise Crash
+
+    setattr(aws.dynamodb, moment, crash)
+    with pytest.raises(Crash):
+        run()
+    setattr(aws.dynamodb, moment, None)
     assert run() == "recalled"
     assert types() == ["ShipmentReportContradicted", "ShipmentRecalled"]
 
